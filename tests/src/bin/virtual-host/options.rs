@@ -1,0 +1,60 @@
+//! The command line of `virtual-host`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// What a caller asks for.
+pub struct Options {
+    /// How long the program may run before all is killed.
+    pub timeout: Duration,
+    /// Bytes of memory for everything in it, files on its temporary file systems included.
+    pub memory: u64,
+    /// Processes and threads in it.
+    pub pids: u64,
+    /// A directory to be seen as `/tmp/suite/bin`, readable by every user whatever its own parents permit.
+    pub bin: Option<PathBuf>,
+    /// Directories that stay writable.
+    pub keep: Vec<PathBuf>,
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+}
+
+impl Options {
+    /// Reads `[--timeout SECONDS] [--memory BYTES] [--pids N] [--bin DIR] [--keep DIR]… -- PROGRAM [ARGS…]`.
+    pub fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Options> {
+        let mut options = Options {
+            timeout: Duration::from_secs(300),
+            memory: 2 << 30,
+            pids: 512,
+            bin: None,
+            keep: Vec::new(),
+            command: Vec::new(),
+        };
+        while let Some(flag) = args.next() {
+            let flag = flag.to_string_lossy().into_owned();
+            if flag == "--" {
+                options.command = args.by_ref().collect();
+                break;
+            }
+            let value = args.next().with_context(|| format!("{flag} needs a value"))?;
+            let number = || -> Result<u64> {
+                value.to_string_lossy().parse().with_context(|| format!("{flag} needs a number"))
+            };
+            match flag.as_str() {
+                "--timeout" => options.timeout = Duration::from_secs(number()?),
+                "--memory" => options.memory = number()?,
+                "--pids" => options.pids = number()?,
+                "--bin" => options.bin = Some(value.into()),
+                "--keep" => options.keep.push(value.into()),
+                _ => bail!("unknown option {flag}"),
+            }
+        }
+        if options.command.is_empty() {
+            bail!("no program given: virtual-host [OPTIONS] -- PROGRAM [ARGS…]");
+        }
+        Ok(options)
+    }
+}
