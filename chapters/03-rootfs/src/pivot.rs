@@ -1,0 +1,34 @@
+//! Private propagation and `pivot_root`: how a process trades the root that it was born with for another one.
+
+use anyhow::{Context, Result};
+use rustix::fd::BorrowedFd;
+use rustix::fs::CWD;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags, unmount};
+use rustix::process::{chdir, fchdir, pivot_root};
+
+use crate::sys::{Reach, mount_setattr};
+
+/// Cuts this mount namespace off from the one that it was copied from: no mount made in either is seen in the other.
+///
+/// Called in the child, in its own mount namespace, before it mounts anything; twice does no harm. A new mount namespace is a
+/// copy, but its mounts stay in the *peer groups* of the originals, and systemd makes every mount of the host shared: without
+/// this call, all that a container mounts turns up on the host (`mount_namespaces(7)`).
+pub fn make_private() -> Result<()> {
+    mount_setattr(CWD, c"/", Reach::Tree, MountAttrFlags::empty(), Some(MountPropagationFlags::PRIVATE))
+        .context("make the mounts private (mount_setattr)")
+}
+
+/// Makes `new_root` the root of this mount namespace and lets go of the old one.
+///
+/// Called in the child, in its own mount namespace, with propagation already private: `pivot_root(2)` refuses a shared
+/// parent mount with EINVAL. The old root is stacked under the new one and detached, so no directory for it is needed.
+///
+/// Why not `chroot`: it changes only where `/` starts for this process. The host's tree stays mounted, and whoever is root
+/// walks out of it with a second `chroot` and some `..`; after a pivot there is no tree left to walk to.
+pub fn pivot_into(new_root: BorrowedFd<'_>) -> Result<()> {
+    fchdir(new_root).context("enter the new root")?;
+    pivot_root(".", ".").context("pivot_root")?;
+    // Both roots are mounted at "/" now; the old one is on top, and "." still names it.
+    unmount(".", UnmountFlags::DETACH).context("detach the old root")?;
+    chdir("/").context("stand in the new root")
+}
