@@ -1,0 +1,175 @@
+//! The gate between the outside and the child.
+//!
+//! A pair of `SOCK_SEQPACKET` sockets (`unix(7)`): messages keep their boundaries, can carry descriptors, and the end
+//! of one side is the end of file of the other. So a child whose engine was killed finds out, and so does an engine
+//! whose child was.
+//!
+//! ```text
+//! outside                            inside
+//!   ── Born ─────────────────────────▶  (uid maps are written, the cgroup is joined, the veth is there)
+//!   ◀───────────────────────── Fd ──    (any number: a pty master, a listener …)
+//!   ◀────────────────────── Ready ──    (all that a container is, but for the payload)
+//!   ── Start ────────────────────────▶
+//!   ◀──────────────── end of file ──    (execve has closed it), or Failed at any time
+//! ```
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result, bail};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::StartError;
+
+/// The longest message: a failure with its causes. Longer ones are cut before they are sent.
+const MESSAGE_MAX: usize = 16 * 1024;
+
+/// What is said through the gate, as JSON: `{"Fd":"pty"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Message {
+    /// To the child: what had to be done outside is done.
+    Born,
+    /// From whoever was sent to join namespaces: the child's pid; its pidfd comes with it.
+    Child(i32),
+    /// From the child: a descriptor, and what it is.
+    Fd(String),
+    /// From the child: everything stands, the payload can be executed.
+    Ready,
+    /// To the child: execute it.
+    Start,
+    /// From the child: it cannot go on.
+    Failed(StartError),
+}
+
+/// One side of the gate.
+#[derive(Debug)]
+pub struct Gate {
+    socket: OwnedFd,
+    taken: RefCell<HashMap<String, OwnedFd>>,
+}
+
+impl Gate {
+    /// Both sides: the outside's and the child's.
+    pub(crate) fn pair() -> Result<(Gate, Gate)> {
+        let (outer, inner) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .context("make the gate (socketpair)")?;
+        let gate = |socket| Gate { socket, taken: RefCell::default() };
+        Ok((gate(outer), gate(inner)))
+    }
+
+    /// Sends a descriptor out, in [`Isolation::inside`](crate::Isolation::inside).
+    pub fn send_fd(&self, name: &str, fd: BorrowedFd<'_>) -> Result<()> {
+        self.send(&Message::Fd(name.into()), Some(fd))
+    }
+
+    /// Takes a descriptor that the child sent, in [`Isolation::adopt`](crate::Isolation::adopt).
+    pub fn take_fd(&self, name: &str) -> Option<OwnedFd> {
+        self.taken.borrow_mut().remove(name)
+    }
+
+    pub(crate) fn send(&self, message: &Message, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let mut text = serde_json::to_vec(message).context("encode a message")?;
+        if text.len() > MESSAGE_MAX {
+            let cut = StartError::new(crate::failure::ENGINE_FAILED, None, "the error is too long to be told");
+            text = serde_json::to_vec(&Message::Failed(cut)).context("encode a message")?;
+        }
+        let fds = fd.map(|fd| [fd]);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if let Some(fds) = &fds {
+            control.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        // NOSIGNAL: that the other side is gone is an error to be told, not a death by SIGPIPE.
+        sendmsg(&self.socket, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL).context("send to the gate")?;
+        Ok(())
+    }
+
+    /// The next message, and the descriptor that came with it; `None` once the other side has closed.
+    pub(crate) fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
+        let mut text = [0; MESSAGE_MAX];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = rustix::io::retry_on_intr(|| {
+            recvmsg(&self.socket, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
+        });
+        let length = match received {
+            Ok(received) if received.bytes > 0 => received.bytes,
+            Ok(_) | Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            Err(error) => return Err(error).context("receive from the gate"),
+        };
+        let fd = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+            _ => None,
+        });
+        let message = serde_json::from_slice(&text[..length]).context("an unreadable message came through the gate")?;
+        Ok(Some((message, fd)))
+    }
+
+    /// Waits for one message. Descriptors that come before it are kept for [`Gate::take_fd`]; a failure is returned as
+    /// the error that it is.
+    pub(crate) fn expect(&self, expected: &Message) -> Result<()> {
+        loop {
+            match self.receive()? {
+                Some((Message::Fd(name), Some(fd))) => drop(self.taken.borrow_mut().insert(name, fd)),
+                Some((Message::Failed(error), _)) => return Err(error.into()),
+                Some((message, _)) if message == *expected => return Ok(()),
+                Some((message, _)) => {
+                    bail!("{message:?} came through the gate where {expected:?} was expected")
+                }
+                None => bail!("the other side of the gate was killed before it said {expected:?}"),
+            }
+        }
+    }
+}
+
+impl AsFd for Gate {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_wait_for_the_one_who_takes_them() {
+        let (outer, inner) = Gate::pair().unwrap();
+        inner.send_fd("pty", std::io::stdin().as_fd()).unwrap();
+        inner.send(&Message::Ready, None).unwrap();
+        outer.expect(&Message::Ready).unwrap();
+        assert!(outer.take_fd("pty").is_some());
+        assert!(outer.take_fd("pty").is_none());
+    }
+
+    #[test]
+    fn a_failure_arrives_as_the_error_it_was() {
+        let (outer, inner) = Gate::pair().unwrap();
+        let error = StartError::new(127, Some(libc::ENOENT), "no such command");
+        inner.send(&Message::Failed(error.clone()), None).unwrap();
+        let told = outer.expect(&Message::Ready).unwrap_err();
+        assert_eq!(told.downcast_ref::<StartError>(), Some(&error));
+    }
+
+    #[test]
+    fn the_death_of_one_side_is_told_to_the_other() {
+        let (outer, inner) = Gate::pair().unwrap();
+        drop(inner);
+        assert!(outer.expect(&Message::Ready).unwrap_err().to_string().contains("was killed"));
+        assert!(outer.send(&Message::Start, None).is_err());
+    }
+
+    #[test]
+    fn an_endless_error_is_cut() {
+        let (outer, inner) = Gate::pair().unwrap();
+        inner.send(&Message::Failed(StartError::new(125, None, "x".repeat(1 << 20))), None).unwrap();
+        assert!(outer.expect(&Message::Ready).unwrap_err().to_string().contains("too long"));
+    }
+}
