@@ -1,9 +1,15 @@
 //! Chapter 3: a root filesystem of one's own.
 //! (map to be written)
 
+mod attach;
+mod cgroupfs;
+pub mod dev;
+mod filesystem;
 pub mod in_root;
+pub mod mask;
 pub mod mount;
 pub mod pivot;
+pub mod plan;
 pub mod rootfs;
 mod sys;
 

@@ -1,11 +1,24 @@
-//! The isolation itself.
+//! The isolation itself: a new root, from the clones made outside to the pivot inside.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow, ensure};
 use namespaces::{Birth, Gate, Isolation, Kind, Process};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, Mode};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, MoveMountFlags, move_mount};
+use rustix::process::umask;
 
-use crate::mount::{Mount, default_mounts};
+use crate::attach::{attach, clone_source};
+use crate::dev::Device;
+use crate::filesystem::clone_tree;
+use crate::in_root::mkdir_all_in_root;
+use crate::mask::{self, default_masked_paths, default_readonly_paths};
+use crate::mount::{Mount, MountSource, Propagation, default_mounts};
+use crate::pivot::{make_private, pivot_into};
+use crate::sys::{Reach, mount_setattr};
 
 /// A root filesystem of one's own: a directory as `/`, mounts in it, and no way back to the host's.
 #[derive(Debug)]
@@ -14,12 +27,15 @@ pub struct Rootfs {
     pub root: Root,
     /// What is mounted in it, in this order (see [`plan`](crate::plan)).
     pub mounts: Vec<Mount>,
+    /// Device nodes besides those that every container has.
+    pub devices: Vec<Device>,
     /// Whether `/` itself is read-only. What is mounted in it decides for itself.
     pub read_only: bool,
     /// What is hidden: files under `/dev/null`, directories under an empty one.
     pub masked_paths: Vec<PathBuf>,
     /// What is mounted over itself read-only.
     pub readonly_paths: Vec<PathBuf>,
+    clones: Clones,
 }
 
 /// Where a root comes from.
@@ -31,10 +47,25 @@ pub enum Root {
     Mounted(PathBuf),
 }
 
+/// Trees of the host that were cloned outside, detached. Nothing, where only the child may do that.
+#[derive(Debug, Default)]
+struct Clones {
+    root: Option<OwnedFd>,
+    mounts: Vec<Option<OwnedFd>>,
+}
+
 impl Rootfs {
     /// The root `root`, with Docker's mounts, masks and read-only paths.
     pub fn new(root: Root) -> Self {
-        Self { root, mounts: default_mounts(), read_only: false, masked_paths: Vec::new(), readonly_paths: Vec::new() }
+        Self {
+            root,
+            mounts: default_mounts(),
+            devices: Vec::new(),
+            read_only: false,
+            masked_paths: default_masked_paths(),
+            readonly_paths: default_readonly_paths(),
+            clones: Clones::default(),
+        }
     }
 }
 
@@ -43,11 +74,101 @@ impl Isolation for Rootfs {
         vec![Birth::New(Kind::Mount)]
     }
 
+    /// Clones what comes from the host, while we still have the rights to reach it: in a user namespace the child is
+    /// nobody special to the host's files, and a path below a directory of mode 0700 is closed to it.
     fn prepare(&mut self) -> Result<()> {
-        anyhow::bail!("not yet")
+        if let Root::Directory(path) = &self.root {
+            ensure!(path.is_dir(), "the root {} is not a directory, or does not exist", path.display());
+            self.clones.root = outside(clone_root(path))?;
+        }
+        for mount in &self.mounts {
+            self.clones.mounts.push(clone_outside(mount).with_context(|| format!("mount {mount}"))?);
+        }
+        Ok(())
     }
 
-    fn inside(&mut self, _gate: &Gate, _process: &mut Process) -> Result<()> {
-        anyhow::bail!("not yet")
+    fn inside(&mut self, _gate: &Gate, process: &mut Process) -> Result<()> {
+        // The modes below are meant as they are written.
+        let mask = umask(Mode::empty());
+        // Clones first: what is private already has nothing left to be a slave of.
+        let mut clones = std::mem::take(&mut self.clones.mounts);
+        for (mount, clone) in self.mounts.iter().zip(&mut clones) {
+            if clone.is_none() && matches!(mount.source, MountSource::Bind { .. }) {
+                *clone = Some(clone_source(mount).with_context(|| format!("mount {mount}"))?);
+            }
+        }
+        make_private()?;
+        let root = self.attach_root()?;
+        for (mount, clone) in self.mounts.iter().zip(clones) {
+            attach(root.as_fd(), mount, clone).with_context(|| format!("mount {mount}"))?;
+        }
+        for device in &self.devices {
+            device.make(root.as_fd())?;
+        }
+        if process.create_cwd {
+            // Now: soon the root may be read-only.
+            mkdir_all_in_root(root.as_fd(), &process.cwd, Mode::from_raw_mode(0o755))
+                .with_context(|| format!("make the working directory {}", process.cwd.display()))?;
+        }
+        mask::mask(root.as_fd(), &self.masked_paths)?;
+        mask::make_read_only(root.as_fd(), &self.readonly_paths)?;
+        if self.read_only {
+            mount_setattr(root.as_fd(), c"", Reach::Mount, MountAttrFlags::MOUNT_ATTR_RDONLY, None)
+                .context("make the root read-only")?;
+        }
+        pivot_into(root.as_fd())?;
+        umask(mask);
+        Ok(())
+    }
+
+    /// The child has them now, and a clone that we hold on to keeps its filesystem busy on the host.
+    fn adopt(&mut self, _gate: &Gate) -> Result<()> {
+        self.clones = Clones::default();
+        Ok(())
+    }
+}
+
+impl Rootfs {
+    /// Attaches the root's clone over `/`, where `pivot_root(2)` will find it: it must be a mount point, and the host's
+    /// directory itself need not be one. Paths still begin at the old root, below it, until the pivot.
+    fn attach_root(&mut self) -> Result<OwnedFd> {
+        let (Root::Directory(path) | Root::Mounted(path)) = &self.root;
+        let root = match self.clones.root.take() {
+            Some(root) => root,
+            None => clone_root(path)?,
+        };
+        move_mount(&root, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .with_context(|| format!("attach the root {}", path.display()))?;
+        Ok(root)
+    }
+}
+
+fn clone_root(path: &Path) -> Result<OwnedFd> {
+    clone_tree(CWD, path, Reach::Tree, MountAttrFlags::empty(), Propagation::Private)
+        .with_context(|| format!("clone the root {}", path.display()))
+}
+
+/// Clones the source of a bind from outside, if `mount` is one, after making it if that is asked for.
+fn clone_outside(mount: &Mount) -> Result<Option<OwnedFd>> {
+    let MountSource::Bind { path, create, .. } = &mount.source else { return Ok(None) };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && *create => {
+            fs::create_dir_all(path).with_context(|| format!("make the missing {}", path.display()))?;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(anyhow!("{} does not exist on the host (create it, or mend the path)", path.display()));
+        }
+        Err(error) => return Err(error).with_context(|| format!("look at {}", path.display())),
+        Ok(_) => {}
+    }
+    outside(clone_source(mount))
+}
+
+/// A clone made outside; none, where that is not ours to do. An ordinary user owns no mount namespace until the child has
+/// one, whose user namespace is its own: the child will clone, with the same user's rights.
+fn outside(clone: Result<OwnedFd>) -> Result<Option<OwnedFd>> {
+    match clone {
+        Err(error) if error.downcast_ref::<Errno>() == Some(&Errno::PERM) => Ok(None),
+        clone => clone.map(Some),
     }
 }

@@ -39,7 +39,12 @@ pub(crate) fn mount_setattr(
 ) -> Result<(), Errno> {
     let attr = MountAttr {
         set: attributes.bits().into(),
-        clear: 0,
+        // The access time's three settings are one field, which is cleared before it is set.
+        clear: if attributes.intersects(MountAttrFlags::MOUNT_ATTR__ATIME) {
+            MountAttrFlags::MOUNT_ATTR__ATIME.bits().into()
+        } else {
+            0
+        },
         propagation: propagation.map_or(0, |kind| kind.bits().into()),
         userns_fd: 0,
     };

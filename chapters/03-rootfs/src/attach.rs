@@ -1,0 +1,173 @@
+//! Carrying out one [`Mount`]: find its place inside the root, make the mount, attach the one to the other by descriptors.
+//!
+//! Between looking for the place and mounting on it nothing is looked up again: the place *is* the descriptor. With paths,
+//! a neighbour who shares a volume can exchange a directory for a link in between (CVE-2021-30465).
+
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, move_mount};
+
+use crate::filesystem::{Refused, clone_tree, host_instance, new_filesystem};
+use crate::in_root::{self, Leaf, Links, open_in_root};
+use crate::mount::{Mount, MountSource};
+use crate::plan::may_cover_proc;
+use crate::sys::Reach;
+use crate::{cgroupfs, dev};
+
+/// Mounts `mount` inside `root`. `clone` is its source, if it is a bind that was cloned outside.
+///
+/// Called in the child, in its own mount namespace, before the pivot, with a umask of 0.
+pub(crate) fn attach(root: BorrowedFd<'_>, mount: &Mount, clone: Option<OwnedFd>) -> Result<()> {
+    let attributes = mount.attributes;
+    match &mount.source {
+        MountSource::Bind { .. } => {
+            let tree = clone.map_or_else(|| clone_source(mount), Ok)?;
+            let leaf = match FileType::from_raw_mode(fs::fstat(&tree)?.st_mode) {
+                FileType::Directory => Leaf::Directory,
+                _ => Leaf::File,
+            };
+            let place = place(root, mount, leaf)?;
+            put(tree.as_fd(), place.as_fd())
+        }
+        MountSource::Tmpfs => {
+            let mut data = mount.data.clone();
+            if mount.option("mode").is_none() {
+                data.extend(mode_of(root, &mount.destination));
+            }
+            let place = place(root, mount, Leaf::Directory)?;
+            put(new_filesystem("tmpfs", &data, attributes)?.as_fd(), place.as_fd())
+        }
+        MountSource::Dev => {
+            let place = place(root, mount, Leaf::Directory)?;
+            let devices = new_filesystem("tmpfs", &mount.data, attributes)?;
+            put(devices.as_fd(), place.as_fd())?;
+            dev::populate(devices.as_fd())
+        }
+        MountSource::Cgroup => {
+            let place = place(root, mount, Leaf::Directory)?;
+            cgroupfs::attach(place.as_fd(), attributes)
+        }
+        MountSource::Devpts => {
+            let place = place(root, mount, Leaf::Directory)?;
+            put(devpts(mount)?.as_fd(), place.as_fd())
+        }
+        MountSource::Proc => {
+            let place = place(root, mount, Leaf::Directory)?;
+            put(proc(mount)?.as_fd(), place.as_fd())
+        }
+        MountSource::Sysfs => {
+            let place = place(root, mount, Leaf::Directory)?;
+            put(new_or_host(mount, "sysfs", "/sys")?.as_fd(), place.as_fd())
+        }
+        MountSource::Mqueue => {
+            let place = place(root, mount, Leaf::Directory)?;
+            put(new_or_host(mount, "mqueue", "/dev/mqueue")?.as_fd(), place.as_fd())
+        }
+    }
+}
+
+/// Attaches the detached mount `mount` to `place`.
+pub(crate) fn put(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<()> {
+    let both_are_fds = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, "", place, "", both_are_fds).context("move_mount")
+}
+
+/// Clones the source of a bind, as it will be attached.
+pub(crate) fn clone_source(mount: &Mount) -> Result<OwnedFd> {
+    let MountSource::Bind { path, recursive, .. } = &mount.source else {
+        bail!("{mount} has no source to clone");
+    };
+    let reach = if *recursive { Reach::Tree } else { Reach::Mount };
+    let tree = clone_tree(CWD, path.as_path(), reach, mount.attributes, mount.propagation);
+    tree.map_err(|errno| match errno {
+        Errno::NOENT => anyhow!("the host path {} does not exist", path.display()),
+        Errno::INVAL if !recursive => anyhow!("{} covers mounts that may not be left out here", path.display()),
+        // The errno stays reachable: EPERM means "try again inside".
+        errno => anyhow::Error::new(errno).context(format!("open_tree {}", path.display())),
+    })
+}
+
+/// The place for `mount` inside `root`, made if it is missing.
+fn place(root: BorrowedFd<'_>, mount: &Mount, leaf: Leaf) -> Result<OwnedFd> {
+    let destination = mount.destination.as_path();
+    // What the kernel makes must be where it says. A root with a link at /proc would have the masks put elsewhere, and
+    // what is written to /proc/self/attr land in a file of its own (CVE-2019-19921, CVE-2023-27561, CVE-2026-41579).
+    let links = if mount.is_system() { Links::Refuse } else { Links::Follow };
+    let mode = match leaf {
+        Leaf::Directory => Mode::from_raw_mode(0o755),
+        Leaf::File => Mode::from_raw_mode(0o644),
+    };
+    let place =
+        in_root::make(root, destination, links, leaf, mode).map_err(|error| explain(error, destination, leaf))?;
+    // A link in the image may have led us below /proc, where a mount can lie about processes (CVE-2019-16884).
+    if !mount.is_system() && fs::fstatfs(&place)?.f_type == PROC_SUPER_MAGIC && !may_cover_proc(destination) {
+        bail!("{} leads into /proc, where nothing may be mounted", destination.display());
+    }
+    Ok(place)
+}
+
+/// Says what an errno means when it comes from making a mountpoint.
+fn explain(error: io::Error, destination: &Path, leaf: Leaf) -> anyhow::Error {
+    let hint = match (error.raw_os_error().map(Errno::from_raw_os_error), leaf) {
+        (Some(Errno::LOOP), _) => "a symbolic link in the root is in the way",
+        (Some(Errno::NOTDIR), Leaf::Directory) => "the source is a directory, the destination or its parent is not",
+        (Some(Errno::ISDIR), Leaf::File) => "the source is a file, the destination is a directory",
+        (Some(Errno::ROFS), _) => "it is missing, and the root is read-only: make it before",
+        (Some(Errno::ACCESS | Errno::PERM | Errno::OVERFLOW), _) => {
+            "it is missing, and the root is not ours to write to"
+        }
+        _ => "no place to mount on",
+    };
+    anyhow::Error::new(error).context(format!("{}: {hint}", destination.display()))
+}
+
+/// The permissions of the directory that a tmpfs will cover: it looks like what it replaces. Where there is none, the
+/// kernel's default (1777) is right.
+fn mode_of(root: BorrowedFd<'_>, path: &Path) -> Option<String> {
+    let covered = open_in_root(root, path, OFlags::PATH | OFlags::DIRECTORY).ok()?;
+    let mode = fs::fstat(&covered).ok()?.st_mode & 0o7777;
+    Some(format!("mode={mode:o}"))
+}
+
+/// Terminals belong to group 5, `tty`, so that `write(1)` and `wall(1)` work. A user namespace in which there is no group 5
+/// refuses that with EINVAL, and does without.
+fn devpts(mount: &Mount) -> Result<OwnedFd> {
+    match new_filesystem("devpts", &mount.data, mount.attributes) {
+        Err(Refused { errno: Errno::INVAL, .. }) => {
+            let others: Vec<_> = mount.data.iter().filter(|option| !option.starts_with("gid=")).collect();
+            Ok(new_filesystem("devpts", &others, mount.attributes)?)
+        }
+        result => Ok(result?),
+    }
+}
+
+/// A procfs of our PID namespace. Where the namespace is shared and only a user namespace is ours, we may not make one, but
+/// the host's shows the right processes: those of our namespace, as its `/proc/self` proves.
+fn proc(mount: &Mount) -> Result<OwnedFd> {
+    let refused = match new_filesystem("proc", &mount.data, mount.attributes) {
+        Err(refused) if refused.errno == Errno::PERM => refused,
+        result => return Ok(result?),
+    };
+    let us = rustix::process::getpid().as_raw_nonzero().to_string();
+    if fs::readlinkat(CWD, "/proc/self", Vec::new()).is_ok_and(|target| target.to_bytes() == us.as_bytes()) {
+        return Ok(host_instance(Path::new("/proc"), mount.attributes)?);
+    }
+    // mount_too_revealing() in fs/namespace.c: a user namespace gets no fresh procfs where its own has parts hidden.
+    Err(refused)
+        .context("the /proc that we see is itself masked; in a container, run that one with systempaths=unconfined")
+}
+
+/// A new instance of `kind`, or, where a user namespace may not make one, the host's at `path`.
+fn new_or_host(mount: &Mount, kind: &str, path: &str) -> Result<OwnedFd> {
+    match new_filesystem(kind, &mount.data, mount.attributes) {
+        Err(Refused { errno: Errno::PERM, .. }) => {
+            host_instance(Path::new(path), mount.attributes).with_context(|| format!("clone the host's {path}"))
+        }
+        result => Ok(result?),
+    }
+}
