@@ -1,1 +1,50 @@
-//! To be written.
+//! Chapter 4: copy-on-write layers.
+//!
+//! An image is a stack of layers; a layer is a tar of what changed. This crate turns such tars into directories, stacks
+//! the directories by overlayfs, and turns what a container changed into the next tar. In reading order:
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`overlay`] | the overlay mount, by the new mount API |
+//! | [`isolation`] | [`Layers`], the isolation that gives it to a container |
+//! | [`digest`] | digest, diff ID, chain ID: the names of content |
+//! | [`entry`], `pax`, [`sparse`] | reading a tar: headers, PAX records, files with holes |
+//! | [`name`] | what an entry's name means: a place, a whiteout, an opaque directory; never a way out |
+//! | [`privilege`] | what our rights let us keep of a layer |
+//! | `tree` | writing files as a stranger's archive demands, and never outside |
+//! | [`unpack`](mod@unpack) | the three together: a layer tar becomes a directory |
+//! | [`compressed`], `ahead` | gunzipping, hashing and writing at once |
+//! | [`store`] | unpacked layers, each once, appearing whole |
+//! | [`remove`] | removing trees of any depth |
+//!
+//! Invariants: nothing here follows a link out of a layer, and nothing here talks to the network.
+
+mod ahead;
+pub mod compressed;
+pub mod digest;
+pub mod entry;
+pub mod isolation;
+pub mod name;
+pub mod overlay;
+mod pax;
+pub mod privilege;
+pub mod remove;
+pub mod sparse;
+pub mod store;
+mod tree;
+pub mod unpack;
+
+pub use compressed::{Decompressed, Unpacked, unpack_compressed};
+pub use digest::{Digest, Hashing, chain_id};
+pub use entry::{Entries, Entry, EntryKind, Timestamp};
+pub use isolation::Layers;
+pub use name::Target;
+pub use overlay::{Upper, mount_overlay};
+pub use privilege::{OverlayXattrs, Owners};
+pub use remove::remove_tree;
+pub use store::LayerStore;
+pub use unpack::{Contents, UnpackOptions, unpack};
+
+/// Undoes what a record names. This chapter writes none: its mounts end with the container, and whose the directories are
+/// is for the caller to know.
+pub use namespaces::undo;

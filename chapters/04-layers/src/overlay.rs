@@ -1,0 +1,248 @@
+//! The overlay mount: read-only layers below, one writable directory on top, seen as one tree.
+//!
+//! A file that is written to is first copied from the layer that has it into `upperdir` (copy-up); a file that is removed
+//! leaves a whiteout there. The layers stay as they are, whoever uses them: that is how a hundred containers share one image
+//! (`Documentation/filesystems/overlayfs.rst` of the kernel).
+
+use std::fmt::Write;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat, statfs};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, open_tree, unmount,
+};
+
+use crate::privilege::OverlayXattrs;
+
+/// `statfs(2)`'s `f_type` of an overlay.
+const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
+
+/// A string given to `fsconfig(2)` may be this long, without its NUL.
+const MAX_VALUE: usize = 255;
+
+/// The writable part of an overlay: two directories of one file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upper {
+    /// Where changes go.
+    pub upper: PathBuf,
+    /// Where the kernel prepares them; empty, and nobody else's business.
+    pub work: PathBuf,
+    /// Never wait for the disk (`volatile`). Faster, and after a crash the upper directory is not to be trusted: the kernel
+    /// then refuses to mount it again until `work/incompat` is removed. For what is thrown away at its end.
+    pub volatile: bool,
+}
+
+/// Mounts `lower`, the base first, under `upper`, attached nowhere: `move_mount(2)` puts it somewhere.
+///
+/// Call it in the mount namespace in which the result will be used, with mounts already private. Without `upper` the result
+/// is read-only. No lower layer at all, or one alone without an upper, needs no overlay: the directory itself is cloned.
+///
+/// # Errors
+/// If the kernel refuses, its own words are in the error, and the way out where we know one.
+pub fn mount_overlay(lower: &[PathBuf], upper: Option<&Upper>, xattrs: OverlayXattrs) -> Result<OwnedFd> {
+    match (lower, upper) {
+        ([], None) => Err(anyhow!("nothing to mount: no layer, and nothing to write to")),
+        ([], Some(Upper { upper: only, .. })) | ([only], None) => clone_directory(only),
+        _ => {
+            let overlay = Overlay { lower, upper, xattrs };
+            match overlay.by_layers() {
+                Err(error) if error.is::<NoLowerdirPlus>() => overlay.by_mount(),
+                mounted => mounted,
+            }
+            .map_err(|error| overlay.explain(error))
+        }
+    }
+}
+
+struct Overlay<'a> {
+    lower: &'a [PathBuf],
+    upper: Option<&'a Upper>,
+    xattrs: OverlayXattrs,
+}
+
+/// The kernel is older than the option `lowerdir+` (6.7).
+#[derive(Debug)]
+struct NoLowerdirPlus;
+
+impl std::fmt::Display for NoLowerdirPlus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the kernel does not know lowerdir+")
+    }
+}
+
+impl std::error::Error for NoLowerdirPlus {}
+
+impl Overlay<'_> {
+    /// The new mount API: one call for each layer, however many and however long their names.
+    fn by_layers(&self) -> Result<OwnedFd> {
+        let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).context("fsopen overlay")?;
+        let told = |result: rustix::io::Result<()>, what: &dyn std::fmt::Display| {
+            result.map_err(|errno| anyhow::Error::new(errno).context(format!("{what}{}", kernel_says(fs.as_fd()))))
+        };
+        let mut named = Vec::new();
+        for (index, layer) in self.lower.iter().rev().enumerate() {
+            // The topmost first: that is the order in which overlayfs looks.
+            let value = short_name(layer, &mut named)?;
+            match fsconfig_set_string(&fs, "lowerdir+", &*value) {
+                Err(Errno::INVAL) if index == 0 && !knows_lowerdir_plus() => return Err(NoLowerdirPlus.into()),
+                result => told(result, &format_args!("use the layer {}", layer.display()))?,
+            }
+        }
+        if let Some(Upper { upper, work, .. }) = self.upper {
+            for (key, path) in [("upperdir", upper), ("workdir", work)] {
+                let value = short_name(path, &mut named)?;
+                told(fsconfig_set_string(&fs, key, &*value), &format_args!("use {} as {key}", path.display()))?;
+            }
+        }
+        for (key, value) in self.options() {
+            let set = match value {
+                Some(value) => fsconfig_set_string(&fs, key, value),
+                None => fsconfig_set_flag(&fs, key),
+            };
+            told(set, &format_args!("set the overlay option {key}"))?;
+        }
+        told(fsconfig_create(&fs), &"mount the overlay")?;
+        fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).context("fsmount the overlay")
+    }
+
+    /// `mount(2)`, for kernels before 6.7: all in one string of at most a page. Descriptors keep the names short enough for
+    /// the 127 layers that an image may have. It can only mount *on* something, so the result is mounted over one of the
+    /// directories, cloned from there, and taken away again; in a private mount namespace nobody sees it.
+    fn by_mount(&self) -> Result<OwnedFd> {
+        let mut named = Vec::new();
+        let mut data = String::new();
+        for (index, layer) in self.lower.iter().rev().enumerate() {
+            let separator = if index == 0 { "lowerdir=" } else { ":" };
+            write!(data, "{separator}{}", descriptor_name(layer, &mut named)?)?;
+        }
+        if let Some(Upper { upper, work, .. }) = self.upper {
+            let upper = descriptor_name(upper, &mut named)?;
+            write!(data, ",upperdir={upper},workdir={}", descriptor_name(work, &mut named)?)?;
+        }
+        for (key, value) in self.options() {
+            match value {
+                Some(value) => write!(data, ",{key}={value}")?,
+                None => write!(data, ",{key}")?,
+            }
+        }
+        ensure!(data.len() < 4096, "{} layers are too many for mount(2) of this kernel", self.lower.len());
+        let place = self.upper.map_or(&self.lower[0], |upper| &upper.work);
+        let data = std::ffi::CString::new(data)?;
+        mount("overlay", place, "overlay", MountFlags::empty(), &*data).context("mount the overlay")?;
+        let clone = clone_directory(place);
+        unmount(place, UnmountFlags::DETACH).with_context(|| format!("unmount {}", place.display()))?;
+        clone
+    }
+
+    /// Options that decide what ends up in the upper directory. They are set because their defaults depend on how the kernel
+    /// was built, and [`crate::pack()`] must be able to read what is there: whole files where they belong, no references
+    /// (`redirect_dir`, `metacopy`) into layers below.
+    fn options(&self) -> Vec<(&'static str, Option<&'static str>)> {
+        let mut options = match self.xattrs {
+            OverlayXattrs::Trusted => vec![("redirect_dir", Some("nofollow")), ("metacopy", Some("off"))],
+            // It implies the same, and to name them beside it is an error on older kernels.
+            OverlayXattrs::User => vec![("userxattr", None)],
+        };
+        if let Some(upper) = self.upper {
+            options.push(("index", Some("off")));
+            if upper.volatile {
+                options.push(("volatile", None));
+            }
+        }
+        options
+    }
+
+    /// Adds what the kernel leaves out: it says EINVAL, and puts the reason into its log.
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let errno = error.downcast_ref::<Errno>().copied();
+        let Some(Upper { upper, work, .. }) = self.upper else { return error };
+        let is_overlay = |path: &Path| statfs(path).is_ok_and(|fs| fs.f_type as u64 == OVERLAYFS_MAGIC);
+        let reason = match errno {
+            Some(Errno::NODEV) => "this kernel has no overlayfs (try: modprobe overlay)".to_owned(),
+            Some(Errno::INVAL) if is_overlay(upper) => format!(
+                "{} is itself on an overlay, which cannot be the upper part of another: \
+                 choose a place on a real file system or a tmpfs",
+                upper.display()
+            ),
+            Some(Errno::INVAL) if work.join("work/incompat").exists() => format!(
+                "{} was used by a volatile overlay and may be incomplete: remove it, or {} if you know better",
+                upper.display(),
+                work.join("work/incompat").display()
+            ),
+            Some(Errno::INVAL) if device(upper) != device(work) => {
+                format!("{} and {} are not on one file system", upper.display(), work.display())
+            }
+            Some(Errno::PERM) => "without root an overlay needs Linux 5.11 or later, in a user namespace".to_owned(),
+            _ => return error,
+        };
+        error.context(reason)
+    }
+}
+
+fn device(path: &Path) -> Option<u64> {
+    statat(CWD, path, AtFlags::empty()).ok().map(|stat| stat.st_dev)
+}
+
+/// A directory as a mount of its own.
+fn clone_directory(path: &Path) -> Result<OwnedFd> {
+    open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+        .with_context(|| format!("clone the mount of {} (open_tree)", path.display()))
+}
+
+/// Whether the kernel knows `lowerdir+`: it also says EINVAL for a layer that it does not like.
+fn knows_lowerdir_plus() -> bool {
+    // A kernel with it asks for a directory and finds none (ENOENT); one without refuses the key before it looks.
+    fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
+        .is_ok_and(|fs| fsconfig_set_string(fs, "lowerdir+", "/nonexistent/layer") == Err(Errno::NOENT))
+}
+
+/// A name of `path` that `fsconfig` takes: itself, or a descriptor if it is too long or has characters with a meaning.
+fn short_name(path: &Path, named: &mut Vec<OwnedFd>) -> Result<Vec<u8>> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() <= MAX_VALUE && path.is_absolute() && !bytes.iter().any(|byte| matches!(byte, b':' | b',' | b'\\')) {
+        return Ok(bytes.to_vec());
+    }
+    descriptor_name(path, named).map(String::into_bytes)
+}
+
+/// A short name of `path`, by way of a descriptor that must stay open.
+fn descriptor_name(path: &Path, named: &mut Vec<OwnedFd>) -> Result<String> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd =
+        openat(CWD, path, flags, Mode::empty()).with_context(|| format!("open the directory {}", path.display()))?;
+    let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    named.push(fd);
+    Ok(name)
+}
+
+/// What the kernel has to say about its refusal, in brackets: since Linux 5.2 the descriptor of a file system in the making
+/// can be read for it (`e overlay: …` is an error, `w …` and `i …` are less).
+fn kernel_says(fs: BorrowedFd<'_>) -> String {
+    let mut said = String::new();
+    let mut line = [0; 1024];
+    while let Ok(count @ 1..) = rustix::io::read(fs, &mut line) {
+        let text = String::from_utf8_lossy(&line[..count]);
+        let text = text.trim_end().trim_start_matches(['e', 'w', 'i']).trim_start();
+        let separator = if said.is_empty() { " (" } else { "; " };
+        said.push_str(separator);
+        said.push_str(text);
+    }
+    if !said.is_empty() {
+        said.push(')');
+    }
+    said
+}
+
+/// Attaches a mount to the directory `place`.
+pub(crate) fn attach(mount: BorrowedFd<'_>, place: &Path) -> io::Result<()> {
+    // The place is the engine's own, and resolved before anything of the container is mounted.
+    rustix::mount::move_mount(mount, "", CWD, place, rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    Ok(())
+}

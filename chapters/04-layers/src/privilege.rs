@@ -1,0 +1,59 @@
+//! What our rights let us keep of a layer.
+//!
+//! Layers are written by root: files of many owners, devices, attributes that only root may set. An ordinary user makes of
+//! the same tar a tree of which everything is the user's own. In a user namespace, where the user is root, it looks right.
+
+use std::fs;
+
+/// Whether files get the owners that the archive names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owners {
+    /// Yes: we are root here, with ids to give.
+    Keep,
+    /// No: all belongs to us, whom the container will know as root. Devices are left out.
+    Skip,
+}
+
+impl Owners {
+    /// What the caller may do: root, and in a user namespace only if more than one id is mapped.
+    pub fn permitted() -> Owners {
+        if rustix::process::geteuid().is_root() && mapped_ids() > 1 { Owners::Keep } else { Owners::Skip }
+    }
+}
+
+/// In which extended attributes overlayfs keeps its notes; the mount option `userxattr` says so to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverlayXattrs {
+    /// `trusted.overlay.*`: out of reach for all but the real root.
+    Trusted,
+    /// `user.overlay.*`: for whoever mounts in a user namespace, since Linux 5.11.
+    User,
+}
+
+impl OverlayXattrs {
+    /// What the caller's mounts will use.
+    pub fn permitted() -> OverlayXattrs {
+        // Only the first user namespace maps all 2^32 - 1 ids.
+        let initial = mapped_ids() == u64::from(u32::MAX);
+        if rustix::process::geteuid().is_root() && initial { OverlayXattrs::Trusted } else { OverlayXattrs::User }
+    }
+
+    /// The attribute of a directory that hides what is below it; its value is `y`.
+    pub(crate) fn opaque(self) -> &'static std::path::Path {
+        std::path::Path::new(match self {
+            OverlayXattrs::Trusted => "trusted.overlay.opaque",
+            OverlayXattrs::User => "user.overlay.opaque",
+        })
+    }
+
+    /// Whether an attribute is overlayfs's own, in either place.
+    pub(crate) fn reserved(name: &[u8]) -> bool {
+        name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
+    }
+}
+
+/// How many user ids this user namespace maps.
+fn mapped_ids() -> u64 {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
+}

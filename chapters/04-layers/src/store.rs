@@ -1,0 +1,212 @@
+//! Unpacked layers, each once, under its diff ID, shared by all images and containers.
+//!
+//! ```text
+//! ROOT/layers/<64 hex digits>/diff         the layer in overlayfs's form: a lowerdir
+//! ROOT/layers/<64 hex digits>/layer.json   {"size":…,"entries":…}
+//! ROOT/layers/.partial-<random>/           being unpacked, its directory locked; or left behind by a killed engine
+//! ```
+//!
+//! A layer appears by one rename, complete, and goes by one rename. Several processes may add the same one at once; one of
+//! them wins, and all are content.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, syncfs};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::compressed::{Unpacked, unpack_compressed};
+use crate::digest::Digest;
+use crate::remove::remove_tree;
+use crate::unpack::{Contents, UnpackOptions};
+
+const PARTIAL: &str = ".partial-";
+
+/// The layers below one `ROOT`.
+#[derive(Clone, Debug)]
+pub struct LayerStore {
+    directory: PathBuf,
+    options: UnpackOptions,
+}
+
+/// The `layer.json` beside a layer.
+#[derive(Serialize, Deserialize)]
+struct Sizes {
+    size: u64,
+    entries: u64,
+}
+
+impl LayerStore {
+    /// Opens the store in `ROOT/layers`, which is made if it is missing, and removes what killed engines left half done.
+    ///
+    /// Only the owner may enter: a layer's set-uid programs are not for the users of the host (CVE-2021-41091).
+    pub fn open(root: &Path) -> Result<LayerStore> {
+        let directory = root.join("layers");
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .with_context(|| format!("create the layer store {}", directory.display()))?;
+        let store = LayerStore { directory, options: UnpackOptions::default() };
+        store.sweep();
+        Ok(store)
+    }
+
+    /// The same store with other bounds.
+    pub fn with_options(self, options: UnpackOptions) -> LayerStore {
+        LayerStore { options, ..self }
+    }
+
+    /// The lowerdir of a layer, if it is here.
+    pub fn get(&self, diff_id: &Digest) -> Option<PathBuf> {
+        let diff = self.path(diff_id).join("diff");
+        diff.is_dir().then_some(diff)
+    }
+
+    /// Unpacks a layer (a tar, gzipped or not) and keeps it under its diff ID, having checked this against `expected`, if
+    /// it is known. Gives the layer's lowerdir as well.
+    pub fn add(&self, layer: impl Read + Send, expected: Option<&Digest>) -> Result<(Unpacked, PathBuf)> {
+        self.add_checked(layer, |unpacked| {
+            let Some(expected) = expected else { return Ok(()) };
+            let found = &unpacked.diff_id;
+            ensure!(
+                found == expected,
+                "the layer's content does not match its diff ID: expected {expected}, got {found}"
+            );
+            Ok(())
+        })
+    }
+
+    /// Like [`LayerStore::add`], with any check of what the stream turned out to be. It happens before the layer is seen by
+    /// anyone.
+    pub fn add_checked(
+        &self,
+        layer: impl Read + Send,
+        check: impl FnOnce(&Unpacked) -> Result<()>,
+    ) -> Result<(Unpacked, PathBuf)> {
+        let partial = Partial::new(&self.directory)?;
+        let unpacked = unpack_compressed(layer, &partial.path.join("diff"), &self.options)?;
+        check(&unpacked)?;
+        let path = self.path(&unpacked.diff_id);
+        partial.publish(&path, unpacked.contents).with_context(|| format!("store the layer {}", unpacked.diff_id))?;
+        Ok((unpacked, path.join("diff")))
+    }
+
+    /// Size of the layer's files and number of its entries.
+    pub fn contents(&self, diff_id: &Digest) -> Result<Contents> {
+        let path = self.path(diff_id).join("layer.json");
+        let read = || -> Result<Contents> {
+            let Sizes { size, entries } = serde_json::from_reader(File::open(&path)?)?;
+            Ok(Contents { entries, size })
+        };
+        read().with_context(|| format!("read {} (remove the image and pull it again)", path.display()))
+    }
+
+    /// The diff IDs of all layers, sorted.
+    pub fn list(&self) -> Result<Vec<Digest>> {
+        let mut layers: Vec<Digest> = self
+            .names()
+            .with_context(|| format!("list the layers in {}", self.directory.display()))?
+            .iter()
+            .filter_map(|name| format!("sha256:{name}").parse().ok())
+            .collect();
+        layers.sort();
+        Ok(layers)
+    }
+
+    /// Removes a layer; `false` if it was not here. That nobody uses it, image or container, is the caller's to know.
+    pub fn remove(&self, diff_id: &Digest) -> Result<bool> {
+        let gone = self.directory.join(format!("{PARTIAL}{:016x}", random()));
+        match renameat_with(CWD, self.path(diff_id), CWD, &gone, RenameFlags::NOREPLACE) {
+            Err(Errno::NOENT) => return Ok(false),
+            renamed => renamed.with_context(|| format!("remove the layer {diff_id}"))?,
+        }
+        remove_tree(&gone).with_context(|| format!("remove the layer {diff_id}"))?;
+        Ok(true)
+    }
+
+    fn path(&self, diff_id: &Digest) -> PathBuf {
+        self.directory.join(diff_id.hex())
+    }
+
+    /// Removes what others left half done. A lock tells the living from the dead: it ends with its process.
+    fn sweep(&self) {
+        for name in self.names().unwrap_or_default() {
+            let path = self.directory.join(&name);
+            if name.starts_with(PARTIAL) && lock(&path).is_ok_and(|lock| lock.is_some()) {
+                // What cannot be removed now hides nothing, and the next one tries again.
+                let _ = remove_tree(&path);
+            }
+        }
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let names =
+            fs::read_dir(&self.directory)?.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));
+        names.collect()
+    }
+}
+
+/// A layer being unpacked. Dropped before it is published, it takes its files with it.
+struct Partial {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Partial {
+    fn new(directory: &Path) -> Result<Partial> {
+        let context = || format!("create a directory in {}", directory.display());
+        loop {
+            let path = directory.join(format!("{PARTIAL}{:016x}", random()));
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                made => made.with_context(context)?,
+            }
+            // Between the two calls a sweep may have taken it for abandoned.
+            let Some(_lock) = lock(&path).with_context(context)? else { continue };
+            fs::DirBuilder::new().mode(0o755).create(path.join("diff")).with_context(context)?;
+            return Ok(Partial { path, _lock });
+        }
+    }
+
+    fn publish(self, path: &Path, contents: Contents) -> Result<()> {
+        let sizes = Sizes { size: contents.size, entries: contents.entries };
+        fs::write(self.path.join("layer.json"), serde_json::to_vec(&sizes)?).context("write layer.json")?;
+        // A power cut after the rename must not leave a layer whose name is there and whose bytes are not.
+        syncfs(&self._lock).context("write to disk")?;
+        match renameat_with(CWD, &self.path, CWD, path, RenameFlags::NOREPLACE) {
+            // Somebody was faster with the same content; ours goes.
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error).context("rename"),
+        }
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = remove_tree(&self.path);
+    }
+}
+
+/// Locks a directory; `None` if somebody else has, or if it is gone.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let directory = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::AGAIN) => return Ok(None),
+        locked => locked?,
+    }
+    Ok((directory.metadata()?.nlink() > 0).then_some(directory))
+}
+
+/// Random enough for a name that is claimed by an exclusive create.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
