@@ -1,1 +1,3 @@
-//! All suites.
+//! All suites. Each module names what it holds to account; `host` gives every test a machine of its own.
+
+mod harness;

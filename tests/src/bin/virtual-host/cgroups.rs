@@ -2,8 +2,8 @@
 //!
 //! There are three worlds: v2 alone (one hierarchy), v1 (one per controller) and hybrid (v1, and v2 without controllers).
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -41,11 +41,14 @@ impl Cgroups {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").context("read the mount table")?;
         let membership = fs::read_to_string("/proc/self/cgroup").context("read our cgroups")?;
         let name = format!("suite-{}", std::process::id());
-        let mut cgroups = Cgroups { hierarchies: find(&mountinfo, &membership, &name) };
+        let cgroups = Cgroups { hierarchies: find(&mountinfo, &membership, &name) };
         if cgroups.hierarchies.is_empty() {
             bail!(io::Error::new(io::ErrorKind::PermissionDenied, "no cgroup hierarchy is mounted"));
         }
-        for hierarchy in &mut cgroups.hierarchies {
+        if let [only] = &cgroups.hierarchies[..] {
+            delegate(only);
+        }
+        for hierarchy in &cgroups.hierarchies {
             if let Err(error) = make(hierarchy, options) {
                 let directory = hierarchy.directory.display().to_string();
                 cgroups.remove();
@@ -160,25 +163,32 @@ fn own_path(membership: &str, v1_options: Option<&str>) -> String {
         })
         .find(|(controllers, _)| match v1_options {
             None => controllers.is_empty(),
-            Some(options) => !controllers.is_empty() && controllers.split(',').all(|c| options.split(',').any(|o| o == c)),
+            Some(options) => {
+                !controllers.is_empty() && controllers.split(',').all(|c| options.split(',').any(|o| o == c))
+            }
         })
         .map_or_else(|| "/".to_owned(), |(_, path)| path.to_owned())
+}
+
+/// Where v2 is alone: lets our directory have the controllers that its parent has.
+///
+/// One by one: a controller that cannot be had must not take the others with it.
+fn delegate(hierarchy: &Hierarchy) {
+    let parent = hierarchy.directory.parent().unwrap_or(Path::new("/"));
+    let controllers = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
+    for controller in controllers.split_whitespace() {
+        let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"));
+    }
 }
 
 fn make(hierarchy: &Hierarchy, options: &Options) -> io::Result<()> {
     let directory = &hierarchy.directory;
     let parent = directory.parent().unwrap_or(Path::new("/"));
-    if hierarchy.v1_options.is_none() {
-        // One by one: a controller that cannot be had must not take the others with it.
-        let controllers = fs::read_to_string(parent.join("cgroup.controllers"))?;
-        for controller in controllers.split_whitespace() {
-            let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"));
-        }
-    }
     fs::create_dir(directory)?;
-    let set = |file: &str, value: String| match fs::write(directory.join(file), value) {
+    // Opened without O_CREAT: in a cgroup that is EACCES for a file that is not there, which says the wrong thing.
+    let set = |file: &str, value: String| match OpenOptions::new().write(true).open(directory.join(file)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+        file => file?.write_all(value.as_bytes()),
     };
     if hierarchy.v1_options.is_none() {
         set("memory.max", options.memory.to_string())?;

@@ -13,17 +13,16 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pause, sethostname, setsid};
 
+use crate::LEAKED;
 use crate::cgroups::Cgroups;
 use crate::leaks::{Snapshot, processes};
 use crate::mounts;
 use crate::options::Options;
-use crate::LEAKED;
-
-/// How long what is dying anyway may take before it counts as left behind.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// Called in process 1, which is in its cgroups already.
 pub fn run(options: &Options, cgroups: &Cgroups) -> Result<u8> {
+    // No terminal of the machine's.
+    setsid().context("make a session")?;
     // Only now: a cgroup namespace is rooted at what its maker is a member of.
     unshare(CloneFlags::CLONE_NEWCGROUP).context("unshare the cgroup namespace")?;
     mounts::set_up(options, cgroups)?;
@@ -37,7 +36,7 @@ pub fn run(options: &Options, cgroups: &Cgroups) -> Result<u8> {
     // A process group of its own: what it does to its group it does not do to us.
     let child = command.process_group(0).spawn().with_context(|| format!("start {:?}", options.command[0]))?;
     let code = reap_until(Pid::from_raw(child.id() as i32))?;
-    let left = what_is_left(&before, canary)?;
+    let left = what_is_left(&before, canary, options.grace)?;
     if left.is_empty() {
         return Ok(code);
     }
@@ -120,8 +119,8 @@ fn reap_until(program: Pid) -> Result<u8> {
 }
 
 /// Compares with `before`, again and again while the kernel or a monitor still tidies up.
-fn what_is_left(before: &Snapshot, canary: Pid) -> Result<Vec<String>> {
-    let deadline = Instant::now() + GRACE;
+fn what_is_left(before: &Snapshot, canary: Pid, grace: Duration) -> Result<Vec<String>> {
+    let deadline = Instant::now() + grace;
     loop {
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             if status == WaitStatus::StillAlive {

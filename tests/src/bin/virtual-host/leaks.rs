@@ -21,8 +21,11 @@ impl Snapshot {
         let mut lines = BTreeSet::new();
         lines.extend(mount_table()?.into_iter().map(|line| format!("mount {line}")));
         lines.extend(names("/sys/class/net").map(|name| format!("link {name}")));
-        lines.extend(nftables::tables().context("list nftables")?.into_iter().map(|table| format!("nft table {table}")));
-        lines.extend(cgroups::below(Path::new("/sys/fs/cgroup")).iter().map(|path| format!("cgroup {}", path.display())));
+        lines
+            .extend(nftables::tables().context("list nftables")?.into_iter().map(|table| format!("nft table {table}")));
+        lines.extend(
+            cgroups::below(Path::new("/sys/fs/cgroup")).iter().map(|path| format!("cgroup {}", path.display())),
+        );
         for directory in ["/tmp", "/var/tmp", "/run", "/dev/shm", "/dev/mqueue", "/dev/pts"] {
             lines.extend(names(directory).map(|name| format!("file {directory}/{name}")));
         }

@@ -31,11 +31,11 @@ const USER: (&str, u32) = ("learner", 1000);
 /// Called in process 1, in its own mount, network, PID and cgroup namespaces.
 pub fn set_up(options: &Options, cgroups: &Cgroups) -> Result<()> {
     plain("none", "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, "").context("make all mounts private")?;
-    // What may lie under a directory that we are about to cover, or must stay writable, is held by a descriptor.
-    let bin = options.bin.as_deref().map(hold).transpose()?;
+    // What stays writable is held by a descriptor from before, what lies under a directory to be covered at least till then.
     let keep = options.keep.iter().map(|path| Ok((path, hold(path)?))).collect::<Result<Vec<_>>>()?;
     let links = cgroup_links();
     read_only()?;
+    let bin = options.bin.as_deref().map(hold).transpose()?;
     fresh_proc_and_sys()?;
     mount_cgroups(cgroups, &links)?;
     devices()?;
@@ -68,7 +68,8 @@ fn hold(path: &Path) -> Result<OwnedFd> {
     use std::os::fd::FromRawFd;
     let held = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
         .with_context(|| format!("open {}", path.display()))?;
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_RECURSIVE as u32 | libc::AT_EMPTY_PATH as u32;
+    let flags =
+        libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_RECURSIVE as u32 | libc::AT_EMPTY_PATH as u32;
     // SAFETY: open_tree reads a path, the empty string, and returns a new descriptor.
     let tree = unsafe { libc::syscall(libc::SYS_open_tree, held.as_raw_fd(), c"".as_ptr(), flags) };
     let tree = Errno::result(tree).with_context(|| format!("clone the mounts at {}", path.display()))?;
@@ -183,7 +184,8 @@ fn user_database() -> Result<()> {
         let copy = Path::new("/run/suite").join(Path::new(file).file_name().unwrap_or_default());
         fs::write(&copy, kept + &addition).with_context(|| format!("write {}", copy.display()))?;
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o644))?;
-        mount(Some(&copy), file, None::<&str>, MsFlags::MS_BIND, None::<&str>).with_context(|| format!("cover {file}"))?;
+        mount(Some(&copy), file, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .with_context(|| format!("cover {file}"))?;
     }
     nix::unistd::chown(HOME, Some(id.into()), Some(id.into())).context("give the home away")?;
     fs::set_permissions(HOME, fs::Permissions::from_mode(0o755))?;

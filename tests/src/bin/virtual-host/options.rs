@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail};
 pub struct Options {
     /// How long the program may run before all is killed.
     pub timeout: Duration,
+    /// How long what is dying anyway may take before it counts as left behind.
+    pub grace: Duration,
     /// Bytes of memory for everything in it, files on its temporary file systems included.
     pub memory: u64,
     /// Processes and threads in it.
@@ -23,10 +25,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads `[--timeout SECONDS] [--memory BYTES] [--pids N] [--bin DIR] [--keep DIR]… -- PROGRAM [ARGS…]`.
+    /// Reads `[--timeout SECONDS] [--grace SECONDS] [--memory BYTES] [--pids N] [--bin DIR] [--keep DIR]… -- PROGRAM [ARGS…]`.
     pub fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Options> {
         let mut options = Options {
             timeout: Duration::from_secs(300),
+            grace: Duration::from_secs(15),
             memory: 2 << 30,
             pids: 512,
             bin: None,
@@ -40,11 +43,11 @@ impl Options {
                 break;
             }
             let value = args.next().with_context(|| format!("{flag} needs a value"))?;
-            let number = || -> Result<u64> {
-                value.to_string_lossy().parse().with_context(|| format!("{flag} needs a number"))
-            };
+            let number =
+                || -> Result<u64> { value.to_string_lossy().parse().with_context(|| format!("{flag} needs a number")) };
             match flag.as_str() {
                 "--timeout" => options.timeout = Duration::from_secs(number()?),
+                "--grace" => options.grace = Duration::from_secs(number()?),
                 "--memory" => options.memory = number()?,
                 "--pids" => options.pids = number()?,
                 "--bin" => options.bin = Some(value.into()),

@@ -18,6 +18,10 @@ use crate::{TIMED_OUT, inside};
 
 /// Makes the host, waits for it, and removes what is ours on the machine: the cgroups.
 pub fn run(options: &Options) -> Result<u8> {
+    // What our caller forgot to close is not the program's to inherit.
+    // SAFETY: close_range(2) with CLOEXEC closes nothing now.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
+        .context("mark what was inherited")?;
     // A test that is interrupted must not leave its host running.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("ask to die with the test")?;
     let cgroups = Cgroups::create(options)?;
