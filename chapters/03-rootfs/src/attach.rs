@@ -24,51 +24,26 @@ use crate::{cgroupfs, dev};
 /// Called in the child, in its own mount namespace, before the pivot, with a umask of 0.
 pub(crate) fn attach(root: BorrowedFd<'_>, mount: &Mount, clone: Option<OwnedFd>) -> Result<()> {
     let attributes = mount.attributes;
-    match &mount.source {
-        MountSource::Bind { .. } => {
-            let tree = clone.map_or_else(|| clone_source(mount), Ok)?;
-            let leaf = match FileType::from_raw_mode(fs::fstat(&tree)?.st_mode) {
-                FileType::Directory => Leaf::Directory,
-                _ => Leaf::File,
-            };
-            let place = place(root, mount, leaf)?;
-            put(tree.as_fd(), place.as_fd())
-        }
-        MountSource::Tmpfs => {
-            let mut data = mount.data.clone();
-            if mount.option("mode").is_none() {
-                data.extend(mode_of(root, &mount.destination));
-            }
-            let place = place(root, mount, Leaf::Directory)?;
-            put(new_filesystem("tmpfs", &data, attributes)?.as_fd(), place.as_fd())
-        }
-        MountSource::Dev => {
-            let place = place(root, mount, Leaf::Directory)?;
-            let devices = new_filesystem("tmpfs", &mount.data, attributes)?;
-            put(devices.as_fd(), place.as_fd())?;
-            dev::populate(devices.as_fd())
-        }
-        MountSource::Cgroup => {
-            let place = place(root, mount, Leaf::Directory)?;
-            cgroupfs::attach(place.as_fd(), attributes)
-        }
-        MountSource::Devpts => {
-            let place = place(root, mount, Leaf::Directory)?;
-            put(devpts(mount)?.as_fd(), place.as_fd())
-        }
-        MountSource::Proc => {
-            let place = place(root, mount, Leaf::Directory)?;
-            put(proc(mount)?.as_fd(), place.as_fd())
-        }
-        MountSource::Sysfs => {
-            let place = place(root, mount, Leaf::Directory)?;
-            put(new_or_host(mount, "sysfs", "/sys")?.as_fd(), place.as_fd())
-        }
-        MountSource::Mqueue => {
-            let place = place(root, mount, Leaf::Directory)?;
-            put(new_or_host(mount, "mqueue", "/dev/mqueue")?.as_fd(), place.as_fd())
-        }
-    }
+    let detached = match &mount.source {
+        MountSource::Bind { .. } => clone.map_or_else(|| clone_source(mount), Ok)?,
+        MountSource::Tmpfs => new_filesystem("tmpfs", &tmpfs_options(root, mount), attributes)?,
+        MountSource::Dev => new_filesystem("tmpfs", &mount.data, attributes)?,
+        MountSource::Proc => proc(mount)?,
+        MountSource::Sysfs => new_or_host(mount, "sysfs", "/sys")?,
+        MountSource::Devpts => devpts(mount)?,
+        MountSource::Mqueue => match new_or_host(mount, "mqueue", "/dev/mqueue") {
+            // It is the host's namespace, and the host shows it nowhere.
+            Err(error) if error.downcast_ref::<Errno>() == Some(&Errno::NOENT) => return Ok(()),
+            mqueue => mqueue?,
+        },
+        MountSource::Cgroup => return cgroupfs::attach(place(root, mount, Leaf::Directory)?.as_fd(), attributes),
+    };
+    let leaf = match FileType::from_raw_mode(fs::fstat(&detached)?.st_mode) {
+        FileType::Directory => Leaf::Directory,
+        _ => Leaf::File,
+    };
+    put(detached.as_fd(), place(root, mount, leaf)?.as_fd())?;
+    if mount.source == MountSource::Dev { dev::populate(detached.as_fd()) } else { Ok(()) }
 }
 
 /// Attaches the detached mount `mount` to `place`.
@@ -126,12 +101,17 @@ fn explain(error: io::Error, destination: &Path, leaf: Leaf) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("{}: {hint}", destination.display()))
 }
 
-/// The permissions of the directory that a tmpfs will cover: it looks like what it replaces. Where there is none, the
-/// kernel's default (1777) is right.
-fn mode_of(root: BorrowedFd<'_>, path: &Path) -> Option<String> {
-    let covered = open_in_root(root, path, OFlags::PATH | OFlags::DIRECTORY).ok()?;
-    let mode = fs::fstat(&covered).ok()?.st_mode & 0o7777;
-    Some(format!("mode={mode:o}"))
+/// The options of a tmpfs, with the mode of the directory that it will cover unless they name one: it looks like what it
+/// replaces. Where there is none, the kernel's default (1777) is right.
+fn tmpfs_options(root: BorrowedFd<'_>, mount: &Mount) -> Vec<String> {
+    let mut options = mount.data.clone();
+    let covered = || open_in_root(root, &mount.destination, OFlags::PATH | OFlags::DIRECTORY).ok();
+    if mount.option("mode").is_none()
+        && let Some(stat) = covered().and_then(|directory| fs::fstat(directory).ok())
+    {
+        options.push(format!("mode={:o}", stat.st_mode & 0o7777));
+    }
+    options
 }
 
 /// Terminals belong to group 5, `tty`, so that `write(1)` and `wall(1)` work. A user namespace in which there is no group 5
