@@ -1,0 +1,161 @@
+//! The engine's own file, which must not be written to from inside a container.
+//!
+//! Until it executes the payload, the child is our program; and a payload `/proc/self/exe` makes the kernel execute our
+//! program once more. So a process inside can open our file through `/proc/PID/exe`, path or no path, wait until it no
+//! longer runs, and overwrite it: the next command that root types outside is the attacker's (CVE-2019-5736).
+//!
+//! Hiding does not help (the file is executed by name of that very link), but a read-only mount does: the link leads to
+//! the file *on the mount that it was executed from*. So before it runs anything foreign, the engine executes itself once
+//! more from a clone of its own mount that is read-only and attached nowhere. Every attempt to write is then EROFS, also
+//! by way of descriptors that were opened before. It costs half a millisecond; a copy in memory, 1.5.
+
+use std::env;
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use anyhow::{Context, Result, anyhow};
+use nix::fcntl::AtFlags;
+use nix::unistd::execveat;
+use rustix::fs::{
+    Access, AtFlags as At, MemfdFlags, SealFlags, StatVfsMountFlags, accessat, fcntl_add_seals, fcntl_get_seals,
+    fstatvfs, memfd_create,
+};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::process::geteuid;
+use rustix::thread::set_name;
+
+/// What is executed, wherever it lies.
+const SELF: &str = "/proc/self/exe";
+
+/// Sees to it that the file we run from cannot be written to by containers; in most cases by executing it again, with
+/// the same arguments, environment and descriptors.
+///
+/// To be called first thing by every command that runs something foreign, while there is one thread. It happens once:
+/// what was executed again finds its file protected. Whether it is, is asked of the kernel; a variable in the
+/// environment could be set by anybody.
+pub fn protect() -> Result<()> {
+    let file = File::open(SELF).with_context(|| format!("open {SELF} (is /proc mounted?)"))?;
+    if is_protected(file.as_fd())? {
+        // Executed by descriptor we would be called by its number in `ps` and `pgrep`.
+        let _ = set_name(c"minidocker");
+        return Ok(());
+    }
+    if !can_write(&file)? {
+        return Ok(()); // nor can anything that we start
+    }
+    let copy = match read_only_clone(file.as_fd()) {
+        Ok(clone) if is_protected(clone.as_fd())? => clone,
+        // An ordinary user may not clone mounts, kernels before 5.12 cannot make the clone read-only, and the mount may
+        // belong to another namespace.
+        _ => sealed_copy(&file)?,
+    };
+    execute(copy.as_fd())
+}
+
+/// Whether nobody can write to this file, through whatever link: its mount is read-only, or it is sealed memory.
+fn is_protected(file: BorrowedFd<'_>) -> Result<bool> {
+    let mount = fstatvfs(file).with_context(|| format!("ask for the mount of {SELF}"))?;
+    let sealed = || fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::WRITE));
+    Ok(mount.f_flag.contains(StatVfsMountFlags::RDONLY) || sealed())
+}
+
+/// Whether we could write to our own file: root can, the owner can (by giving himself the right), and whom its mode
+/// allows to. What we start in a user namespace of an ordinary user has no more rights to it than that user.
+fn can_write(file: &File) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = file.metadata().context("ask whose file we are")?.uid();
+    let user = geteuid();
+    Ok(user.is_root()
+        || user.as_raw() == owner
+        || accessat(file, c"", Access::WRITE_OK, At::EMPTY_PATH | At::EACCESS).is_ok())
+}
+
+/// A clone of the mount that the file lies on, with the file as its root, attached nowhere and read-only.
+fn read_only_clone(file: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let clone = open_tree(file, c"", flags).context("clone our own mount (open_tree)")?;
+    let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the path is empty and ends with NUL, `attributes` is the structure the kernel expects, of the size given;
+    // both outlive the call, which keeps no reference to them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            clone.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error()).context("make it read-only (mount_setattr)");
+    }
+    Ok(clone)
+}
+
+/// A copy in memory that the kernel lets nobody change any more.
+fn sealed_copy(file: &File) -> Result<OwnedFd> {
+    let create = |flags| memfd_create(c"minidocker", flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING);
+    // Kernels before 6.3 do not know EXEC; later ones may be configured to want it (vm.memfd_noexec).
+    let memory = match create(MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => create(MemfdFlags::empty()),
+        result => result,
+    };
+    let mut memory = File::from(memory.context("make a copy of the engine in memory (memfd_create)")?);
+    io::copy(&mut &*file, &mut memory).context("copy the engine into memory")?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    fcntl_add_seals(&memory, seals).context("seal the engine's copy")?;
+    // It was opened for writing, and what is open for writing cannot be executed (ETXTBSY).
+    let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+    Ok(File::open(&path).with_context(|| format!("open {path}"))?.into())
+}
+
+/// Executes a file by its descriptor, as what we are. Returns only if that fails.
+fn execute(file: BorrowedFd<'_>) -> Result<()> {
+    let arguments = env::args_os().map(|argument| CString::new(argument.into_vec()));
+    let arguments = arguments.collect::<Result<Vec<_>, _>>().context("read our own arguments")?;
+    let variables = env::vars_os().map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        CString::new(name.into_vec())
+    });
+    let variables = variables.collect::<Result<Vec<_>, _>>().context("read our own environment")?;
+    let Err(error) = execveat(file, c"", &arguments, &variables, AtFlags::AT_EMPTY_PATH);
+    Err(anyhow!(error).context("execute ourselves from where containers cannot write (execveat)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_copy_is_protected_and_cannot_be_written() {
+        let own = File::open(SELF).unwrap();
+        let copy = sealed_copy(&own).unwrap();
+        assert!(is_protected(copy.as_fd()).unwrap());
+        let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        let writable = File::options().write(true).open(path);
+        // Root may open it; the seal refuses the write itself.
+        let written = writable.and_then(|mut file| io::Write::write(&mut file, b"x"));
+        assert_eq!(written.unwrap_err().raw_os_error(), Some(libc::EPERM));
+    }
+
+    #[test]
+    fn a_read_only_clone_is_protected_where_it_can_be_made() {
+        let path = env::temp_dir().join(format!("minidocker-clone-{}", std::process::id()));
+        std::fs::write(&path, "engine").unwrap();
+        let file = File::open(&path).unwrap();
+        // An ordinary user cannot make one.
+        if let Ok(clone) = read_only_clone(file.as_fd()) {
+            assert!(is_protected(clone.as_fd()).unwrap());
+            let link = format!("/proc/self/fd/{}", clone.as_raw_fd());
+            let error = File::options().write(true).open(link).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EROFS));
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}
