@@ -66,8 +66,8 @@ fn run(args: Run) -> Result<i32> {
     process.init = args.namespaces.init;
     args.files.set_cwd(&mut process)?;
 
-    let mut isolations = args.namespaces.isolations()?;
-    isolations.push(Box::new(args.limits.cgroup("ch03", &std::process::id().to_string())?));
+    let id = std::process::id().to_string();
+    let mut isolations = args.limits.isolations(&args.namespaces, "ch03", &id)?;
     let mut rootfs = Rootfs::new(Root::Directory(args.rootfs));
     rootfs.mounts = args.files.mounts()?;
     rootfs.read_only = args.files.read_only;

@@ -52,8 +52,9 @@ pub fn plan(defaults: Vec<Mount>, user: Vec<Mount>) -> Result<Vec<Mount>> {
     }
     user.sort_by_key(|mount| mount.destination.components().count());
     let own_dev = taken.contains(Path::new("/dev"));
+    let replaced = |place: &Path| taken.contains(place) || (own_dev && place.starts_with("/dev"));
     let mut plan = defaults;
-    plan.retain(|mount| !taken.contains(&mount.destination) && !(own_dev && mount.destination.starts_with("/dev")));
+    plan.retain(|mount| !replaced(&mount.destination));
     plan.extend(user);
     Ok(plan)
 }

@@ -78,7 +78,8 @@ impl Isolation for Rootfs {
     /// nobody special to the host's files, and a path below a directory of mode 0700 is closed to it.
     fn prepare(&mut self) -> Result<()> {
         if let Root::Directory(path) = &self.root {
-            ensure!(path.is_dir(), "the root {} is not a directory, or does not exist", path.display());
+            let found = fs::metadata(path).with_context(|| format!("look for the root {}", path.display()))?;
+            ensure!(found.is_dir(), "the root {} is not a directory", path.display());
             self.clones.root = outside(clone_root(path))?;
         }
         for mount in &self.mounts {
