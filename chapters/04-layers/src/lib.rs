@@ -15,17 +15,22 @@
 //! | [`unpack`](mod@unpack) | the three together: a layer tar becomes a directory |
 //! | [`compressed`], `ahead` | gunzipping, hashing and writing at once |
 //! | [`store`] | unpacked layers, each once, appearing whole |
+//! | [`diff`](mod@diff), `below`, `walk` | what a container changed |
+//! | [`pack`](mod@pack) | a directory becomes a layer tar, the same one always the same |
 //! | [`remove`] | removing trees of any depth |
 //!
 //! Invariants: nothing here follows a link out of a layer, and nothing here talks to the network.
 
 mod ahead;
+mod below;
 pub mod compressed;
+pub mod diff;
 pub mod digest;
 pub mod entry;
 pub mod isolation;
 pub mod name;
 pub mod overlay;
+pub mod pack;
 mod pax;
 pub mod privilege;
 pub mod remove;
@@ -33,13 +38,16 @@ pub mod sparse;
 pub mod store;
 mod tree;
 pub mod unpack;
+mod walk;
 
 pub use compressed::{Decompressed, Unpacked, unpack_compressed};
+pub use diff::{Change, ChangeKind, diff};
 pub use digest::{Digest, Hashing, chain_id};
 pub use entry::{Entries, Entry, EntryKind, Timestamp};
 pub use isolation::Layers;
 pub use name::Target;
 pub use overlay::{Upper, mount_overlay};
+pub use pack::{Packed, pack, pack_above};
 pub use privilege::{OverlayXattrs, Owners};
 pub use remove::remove_tree;
 pub use store::LayerStore;

@@ -16,7 +16,7 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 const AUFS: &[u8] = b".wh..wh.";
 
 /// Directories may be nested this deep. The kernel takes names of 4096 bytes; nobody's files come near.
-const MAX_DEPTH: usize = 512;
+pub(crate) const MAX_DEPTH: usize = 512;
 
 /// Where an entry belongs: always inside, whatever it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]

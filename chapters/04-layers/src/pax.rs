@@ -171,7 +171,8 @@ mod tests {
         fn reads_what_it_wrote(key in "[a-zA-Z.]{1,40}", value in proptest::collection::vec(any::<u8>(), 1..300)) {
             let mut bytes = Vec::new();
             write_record(&mut bytes, key.as_bytes(), &value);
-            prop_assert_eq!(Records::parse(&bytes).unwrap().get(&key), Some(&value[..]));
+            let records = Records::parse(&bytes).unwrap();
+            prop_assert_eq!(records.get(&key), Some(&value[..]));
         }
 
         #[test]
