@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::subnet::Subnet;
 
 /// A bridge, by name. Nothing of it need exist.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bridge {
     name: String,
     dir: PathBuf,
@@ -34,7 +34,8 @@ pub struct Settings {
 impl Bridge {
     /// The default bridge of a state directory. Looks at nothing but the path.
     pub fn derive(root: &Path) -> Bridge {
-        let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+        // By components, so that a slash at the end makes no difference.
+        let root: PathBuf = std::path::absolute(root).unwrap_or_else(|_| root.to_owned()).components().collect();
         let hash = fnv1a(root.as_os_str().as_encoded_bytes());
         // 11 characters; the kernel allows 15 (IFNAMSIZ includes the closing zero).
         Bridge { name: format!("md-{:08x}", hash as u32 ^ (hash >> 32) as u32), dir: root.join("networks/bridge") }

@@ -1,38 +1,56 @@
 //! Chapter 5: an address and published ports, by netlink.
+//!
+//! A new network namespace holds nothing but a loopback interface that is down. This crate connects it: a bridge on the
+//! host, a veth pair from it into the namespace, an address, a route, translation on the way out, published ports on
+//! the way in, and the three files by which programs find names. In reading order:
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`mode`], [`publish`], [`args`] | what the flags ask for |
+//! | [`network`] | [`Network`]: the isolation, verb by verb, and what its record undoes |
+//! | [`links`] | interfaces, addresses and routes over netlink |
+//! | [`bridge`] | the names derived from the state directory, the subnet, the lock |
+//! | [`subnet`], [`lease`] | address arithmetic; who has which address |
+//! | [`nft`] | nftables over netlink: expressions and batches |
+//! | [`ruleset`] | the rules of a bridge, as a plan |
+//! | [`forward`] | the host as a router beside Docker's and ufw's rules |
+//! | [`host`] | making the bridge stand, and taking it away |
+//! | [`reserve`], [`proxy`] | the sockets on published ports, and who serves them |
+//! | [`resolv`], [`hosts`] | resolv.conf, hosts, hostname |
+//!
+//! Invariants: no other program is run (`ip`, `nft` and `iptables` cost a millisecond each); nothing is made on the host
+//! but what is derived from the state directory's path; the ruleset has the same length however many containers run.
 
 pub mod args;
 pub mod bridge;
+pub mod forward;
+pub mod host;
 pub mod hosts;
 pub mod lease;
+pub mod links;
 pub mod mode;
 pub mod network;
+pub mod nft;
 pub mod proxy;
 pub mod publish;
+pub mod reserve;
 pub mod resolv;
+pub mod ruleset;
 pub mod subnet;
 
 pub use args::{ExtraHost, NetworkArgs, NetworkOptions};
 pub use bridge::Bridge;
+pub use host::{host_objects, reset};
 pub use mode::Mode;
-pub use network::{Endpoint, Handle, Network};
+pub use network::{Endpoint, Handle, Network, leases, release};
 pub use proxy::Proxy;
 pub use publish::{Port, Protocol};
 pub use subnet::Subnet;
 
-use anyhow::Result;
-use namespaces::Record;
-
-/// Undoes a record of this chapter or of one before: the address goes back, published ports leave the firewall's maps.
-pub fn undo(record: &Record) -> Result<()> {
-    layers::undo(record)
-}
-
-/// Takes away what a bridge has host-wide: itself, its rules, its leases.
-pub fn reset(_bridge: &Bridge) -> Result<()> {
-    anyhow::bail!("not there yet")
-}
-
-/// What a bridge has host-wide, one line each, for `info`.
-pub fn host_objects(_bridge: &Bridge) -> Result<Vec<String>> {
-    Ok(Vec::new())
+/// Undoes a record of this chapter or of one before: published ports leave the firewall's maps, the address goes back.
+pub fn undo(record: &namespaces::Record) -> anyhow::Result<()> {
+    match record.kind.as_str() {
+        network::RECORD => network::undo(record),
+        _ => layers::undo(record),
+    }
 }
