@@ -1,4 +1,4 @@
 //! Chapter 7: building images from a Dockerfile.
-//!
-//! [`syntax`]: the file's text becomes instructions.
+pub mod context;
+pub mod fingerprint;
 pub mod syntax;
