@@ -101,9 +101,7 @@ fn environment() -> Vec<(String, String)> {
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into();
-    variables.extend(std::env::vars().filter(|(key, _)| {
-        key.starts_with("SUITE_") || key.starts_with("INSTA_") || key.starts_with("RUST_") || key == "CI"
-    }));
+    variables.extend(std::env::vars().filter(|(key, _)| key.starts_with("SUITE_") || key.starts_with("INSTA_")));
     variables
 }
 

@@ -173,7 +173,10 @@ fn user_database() -> Result<()> {
         ("/etc/subuid", format!("{name}:100000:65536\n")),
         ("/etc/subgid", format!("{name}:100000:65536\n")),
     ];
-    fs::create_dir("/run/suite").context("make /run/suite")?;
+    // mount(8) keeps notes in the second one; they are its own.
+    for directory in ["/run/suite", "/run/mount"] {
+        fs::create_dir(directory).with_context(|| format!("make {directory}"))?;
+    }
     for (file, addition) in additions {
         let Ok(old) = fs::read_to_string(file) else { continue };
         let kept: String = old
