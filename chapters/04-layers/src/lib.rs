@@ -18,10 +18,12 @@
 //! | [`diff`](mod@diff), `below`, `walk` | what a container changed |
 //! | [`pack`](mod@pack) | a directory becomes a layer tar, the same one always the same |
 //! | [`remove`] | removing trees of any depth |
+//! | [`args`] | the flags |
 //!
 //! Invariants: nothing here follows a link out of a layer, and nothing here talks to the network.
 
 mod ahead;
+pub mod args;
 mod below;
 pub mod compressed;
 pub mod diff;
@@ -40,6 +42,7 @@ mod tree;
 pub mod unpack;
 mod walk;
 
+pub use args::LayerArgs;
 pub use compressed::{Decompressed, Unpacked, unpack_compressed};
 pub use diff::{Change, ChangeKind, diff};
 pub use digest::{Digest, Hashing, chain_id};
@@ -55,4 +58,4 @@ pub use unpack::{Contents, UnpackOptions, unpack};
 
 /// Undoes what a record names. This chapter writes none: its mounts end with the container, and whose the directories are
 /// is for the caller to know.
-pub use namespaces::undo;
+pub use rootfs::undo;

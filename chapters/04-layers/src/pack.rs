@@ -198,7 +198,10 @@ impl Entry {
         let mut header = Header::new_ustar();
         header.set_entry_type(kind);
         header.set_mode(0);
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(0), header.set_size(0));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(0);
         let mut name = path.as_os_str().as_bytes().to_vec();
         if kind == EntryType::Directory {
             name.push(b'/');

@@ -123,7 +123,7 @@ mod tests {
         create_dir_all(closed.join("in")).unwrap();
         create_dir(closed.join("in/more")).unwrap();
         for path in [closed.join("in"), closed.clone(), here.path().join("top")] {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o0)).unwrap();
         }
         remove_tree(&here.path().join("top")).unwrap();
         assert!(!here.path().join("top").exists());

@@ -1,0 +1,130 @@
+//! The flags of chapter 4, and what they ask for.
+
+use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::compressed::unpack_compressed;
+use crate::isolation::Layers;
+use crate::overlay::Upper;
+use crate::remove::remove_tree;
+use crate::store::LayerStore;
+use crate::unpack::UnpackOptions;
+
+/// Which layers make the root. (Docker takes them from an image: chapter 6.)
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Layers")]
+pub struct LayerArgs {
+    /// A layer: a directory, or a tar, which is unpacked (may be repeated, the base first)
+    #[arg(long = "layer", value_name = "DIR|TAR", required = true)]
+    pub layers: Vec<PathBuf>,
+
+    /// Keep what the container writes in this directory [default: thrown away]
+    #[arg(long, value_name = "DIR")]
+    pub upper: Option<PathBuf>,
+
+    /// Keep unpacked tars here, for the next time [default: thrown away]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+}
+
+impl LayerArgs {
+    /// The layers as directories, the base first: tars are unpacked into the store, or below `scratch`.
+    pub fn lower(&self, scratch: &Scratch) -> Result<Vec<PathBuf>> {
+        lower(&self.layers, self.store.as_deref().unwrap_or(scratch.path()))
+    }
+
+    /// The isolation that the flags describe. What is to be thrown away lies in `scratch`.
+    pub fn isolation(&self, scratch: &Scratch) -> Result<Layers> {
+        let upper = match &self.upper {
+            None => Upper { upper: scratch.directory("upper")?, work: scratch.directory("work")?, volatile: true },
+            Some(upper) => {
+                make_directory(upper)?;
+                let upper = absolute(upper)?;
+                // On the same file system: the kernel moves finished copies from one to the other.
+                let name = upper.file_name().context("the root directory cannot be the upper directory")?;
+                let mut work = std::ffi::OsString::from(".");
+                work.push(name);
+                work.push(".work");
+                let work = upper.with_file_name(work);
+                make_directory(&work)?;
+                Upper { upper, work, volatile: false }
+            }
+        };
+        Ok(Layers { lower: self.lower(scratch)?, upper, mountpoint: scratch.directory("merged")? })
+    }
+}
+
+/// Layers as directories: tars are unpacked into the layer store below `root`.
+pub fn lower(layers: &[PathBuf], root: &Path) -> Result<Vec<PathBuf>> {
+    let mut lower = Vec::new();
+    for layer in layers {
+        let found = fs::metadata(layer).with_context(|| format!("use the layer {}", layer.display()))?;
+        lower.push(if found.is_dir() {
+            absolute(layer)?
+        } else {
+            let unpack = || LayerStore::open(&absolute(root)?)?.add(File::open(layer)?, None);
+            unpack().with_context(|| format!("unpack the layer {}", layer.display()))?.1
+        });
+    }
+    Ok(lower)
+}
+
+/// Unpacks `tar` into `directory`, which must be new or empty.
+pub fn unpack_file(tar: &Path, directory: &Path) -> Result<crate::Unpacked> {
+    make_directory(directory)?;
+    let empty = fs::read_dir(directory).with_context(|| format!("read {}", directory.display()))?.next().is_none();
+    ensure!(empty, "{} is not empty (a layer is unpacked into a directory of its own)", directory.display());
+    let unpack = || -> Result<_> {
+        if tar == Path::new("-") {
+            return unpack_compressed(std::io::stdin(), directory, &UnpackOptions::default());
+        }
+        unpack_compressed(File::open(tar)?, directory, &UnpackOptions::default())
+    };
+    unpack().with_context(|| format!("unpack {}", tar.display()))
+}
+
+/// A directory for what ends with this program. Removed when dropped.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes one below `$TMPDIR`, else `/tmp`.
+    pub fn new() -> Result<Scratch> {
+        let path = std::env::temp_dir().join(format!("layers-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("create {}", path.display()))?;
+        Ok(Scratch(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A new directory in it.
+    pub fn directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.0.join(name);
+        make_directory(&path)?;
+        Ok(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = remove_tree(&self.0);
+    }
+}
+
+fn make_directory(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .with_context(|| format!("create the directory {}", path.display()))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("find {}", path.display()))
+}
