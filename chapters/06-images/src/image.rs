@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use layers::Digest;
+use serde_json::{Value, json};
 
 use crate::manifest::Descriptor;
 use crate::{ImageConfig, Manifest, Reference};
@@ -46,6 +47,29 @@ impl Image {
     /// The digests of its layers' uncompressed tars, base first.
     pub fn diff_ids(&self) -> &[Digest] {
         &self.config.rootfs.diff_ids
+    }
+
+    /// What `inspect` shows, with Docker's field names.
+    pub fn inspect(&self) -> Value {
+        let tags = self.names.iter().filter(|name| name.tag().is_some()).map(Reference::familiar);
+        let digests = self.repo_digests.iter().map(Reference::familiar);
+        json!({
+            "Id": self.id,
+            "RepoTags": tags.collect::<Vec<_>>(),
+            "RepoDigests": digests.collect::<Vec<_>>(),
+            "Comment": self.config.history.last().and_then(|step| step.comment.clone()).unwrap_or_default(),
+            "Created": self.config.created,
+            "Author": self.config.author.clone().unwrap_or_default(),
+            "Architecture": self.config.architecture,
+            "Variant": self.config.variant,
+            "Os": self.config.os,
+            "Size": self.size,
+            "Config": self.config.config,
+            "RootFS": {"Type": self.config.rootfs.kind, "Layers": self.config.rootfs.diff_ids},
+            "Descriptor": {
+                "mediaType": self.manifest.media_type, "digest": self.digest, "size": self.manifest_size,
+            },
+        })
     }
 
     /// What to call it in a message: a name if it has one.

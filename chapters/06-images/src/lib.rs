@@ -11,7 +11,8 @@
 //! | [`layer`], [`remove`] | layers, unpacked once and shared; how they go again |
 //! | [`registry`], `transport`, `auth` | talking to a registry |
 //! | [`pull`], `download`, [`progress`] | fetching, checking, going on after a cut |
-//! | [`save`] | archives |
+//! | [`push`] | the way back |
+//! | [`save`], [`load`] | archives |
 //! | [`process`](mod@process), [`user`] | from config and command line to a process |
 //!
 //! Invariants: a blob is in the store under the digest that its bytes have, or not at all; nothing is listed that is not
@@ -23,10 +24,12 @@ mod download;
 pub mod image;
 pub mod layer;
 pub mod layout;
+pub mod load;
 pub mod manifest;
 pub mod process;
 pub mod progress;
 pub mod pull;
+pub mod push;
 pub mod reference;
 mod registry;
 pub mod remove;
@@ -40,12 +43,13 @@ pub use config::{Execution, Healthcheck, History, ImageConfig, RootFs};
 pub use image::{Image, Listed};
 pub use layer::Layer;
 pub use layers::Digest;
+pub use load::Loaded;
 pub use manifest::{Descriptor, Index, Manifest, Platform};
 pub use process::{ImageArgs, Overrides, process, user};
-pub use progress::{Event, Progress, Silent};
+pub use progress::{Event, Lines, Progress, Silent};
 pub use pull::PullOptions;
 pub use reference::Reference;
 pub use remove::{LayersInUse, Removed};
-pub use store::{Lease, Store};
+pub use store::{Lease, Store, default_root};
 pub use transport::Connection;
 pub use user::{ResolvedUser, User, resolve_group, resolve_user};

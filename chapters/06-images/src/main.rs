@@ -1,2 +1,300 @@
-//! To be written.
-fn main() {}
+//! `ch06`: pull images, keep them, run them.
+
+use std::fs::File;
+use std::io::{IsTerminal, Write, stderr, stdin, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cgroups::CgroupArgs;
+use clap::{Args, Parser, Subcommand};
+use images::{
+    Connection, Image, ImageArgs, Lines, Listed, Platform, PullOptions, Reference, Store, default_root, process, user,
+};
+use layers::{Layers, Upper};
+use namespaces::{Kind, NamespaceArgs, rootless, run_to_end};
+use network::{Bridge, Mode, Network, NetworkArgs};
+use rootfs::{Mount, Root, Rootfs, RootfsArgs};
+
+/// A process whose root comes from an image, and the image from a registry or an archive.
+#[derive(Parser)]
+#[command(name = "ch06", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Keep images and layers here [default: $MINIDOCKER_ROOT, else /var/lib/minidocker, for users
+    /// ~/.local/share/minidocker]
+    #[arg(long, global = true, value_name = "DIR")]
+    store: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ch06 pull busybox                              docker.io/library/busybox:latest
+  ch06 run busybox echo hello                    pulls it if it is not there
+  ch06 run -p 8080:80 127.0.0.1:5000/web:1       from a registry on this machine, by plain HTTP if need be
+  ch06 save -o box.tar busybox                   for `docker load`, `skopeo copy docker-archive:box.tar …`
+  ch06 load -i box.tar                           from `docker save`
+  ch06 push 127.0.0.1:5000/web:1
+  skopeo inspect --raw oci:/var/lib/minidocker/images:docker.io/library/busybox:latest
+
+The store is a standard OCI image layout. Passwords are those that `docker login` stored.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetch an image from a registry
+    Pull(Pull),
+    /// Send an image to the registry that its name says
+    Push(Push),
+    /// List the images
+    Images,
+    /// Show all about an image, as JSON
+    Inspect(Name),
+    /// Give an image another name
+    Tag(Tag),
+    /// Remove images, by name or ID
+    Rmi(Remove),
+    /// Write images to a tar
+    Save(Save),
+    /// Read images from a tar
+    Load(Load),
+    /// Run a command in a container made from an image
+    #[command(disable_help_flag = true)]
+    Run(Box<Run>),
+}
+
+#[derive(Args)]
+struct Wire {
+    /// Accept plain HTTP and certificates that nobody vouches for
+    #[arg(long)]
+    insecure: bool,
+    /// Seconds without a byte after which the registry counts as dead
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+}
+
+impl Wire {
+    fn connection(&self) -> Connection {
+        Connection { insecure: self.insecure, timeout: Duration::from_secs(self.timeout) }
+    }
+}
+
+#[derive(Args)]
+struct Pull {
+    /// NAME[:TAG|@DIGEST]
+    image: Reference,
+    /// Platform to choose from an image for several
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    wire: Wire,
+}
+
+#[derive(Args)]
+struct Push {
+    /// NAME[:TAG]
+    image: Reference,
+    #[command(flatten)]
+    wire: Wire,
+}
+
+#[derive(Args)]
+struct Name {
+    /// Name, ID or digest
+    image: String,
+}
+
+#[derive(Args)]
+struct Tag {
+    /// Name, ID or digest
+    image: String,
+    /// The further name
+    name: Reference,
+}
+
+#[derive(Args)]
+struct Remove {
+    /// Names, IDs or digests
+    #[arg(required = true)]
+    images: Vec<String>,
+    /// Also if the image has names in several repositories
+    #[arg(short, long)]
+    force: bool,
+}
+
+#[derive(Args)]
+struct Save {
+    /// Names, IDs or digests
+    #[arg(required = true)]
+    images: Vec<String>,
+    /// Write to this file [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Load {
+    /// Read this file [default: standard input]
+    #[arg(short, long, value_name = "FILE")]
+    input: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    image_args: ImageArgs,
+    #[command(flatten)]
+    wire: Wire,
+    #[command(flatten)]
+    files: RootfsArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    limits: CgroupArgs,
+    #[command(flatten)]
+    namespaces: NamespaceArgs,
+    /// Name, ID or digest
+    image: String,
+    /// The command and its arguments [default: the image's]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    namespaces::main(|cli: Cli| {
+        let root = cli.store.map_or_else(default_root, Ok)?;
+        let store = Store::open(&root)?;
+        match cli.command {
+            Command::Pull(args) => {
+                let options = PullOptions { platform: args.platform, connection: args.wire.connection() };
+                store.pull(&args.image, &options, &Lines::of_pull(stdout()))?;
+                println!("{}", args.image);
+            }
+            Command::Push(args) => {
+                store.push(&args.image, &args.wire.connection(), &Lines::of_push(stdout()))?;
+            }
+            Command::Images => list(&store)?,
+            Command::Inspect(args) => {
+                println!("{}", serde_json::to_string_pretty(&[store.get(&args.image)?.inspect()])?);
+            }
+            Command::Tag(args) => store.tag(&store.get(&args.image)?, &args.name)?,
+            Command::Rmi(args) => {
+                for image in &args.images {
+                    // Nothing of ours outlives its container: who runs an image holds a lease instead.
+                    let removed = store.remove(image, args.force, &|| Ok(Vec::new()))?;
+                    removed.iter().for_each(|removed| println!("{removed}"));
+                }
+            }
+            Command::Save(args) => save(&store, &args)?,
+            Command::Load(args) => load(&store, &args)?,
+            Command::Run(args) => return run(&root, &store, *args),
+        }
+        Ok(0)
+    })
+}
+
+fn list(store: &Store) -> Result<()> {
+    println!("{:<40} {:<20} {:<14} SIZE", "REPOSITORY", "TAG", "IMAGE ID");
+    for listed in store.list()? {
+        let image = match listed {
+            Listed::Image(image) => image,
+            Listed::Damaged { title, reason } => {
+                println!("{title:<40} {:<20} {:<14} {reason}", "<damaged>", "-");
+                continue;
+            }
+        };
+        let names: Vec<_> = image.names.iter().map(|name| (name.familiar_repository(), name.tag())).collect();
+        let nameless = vec![("<none>".to_owned(), None)];
+        for (repository, tag) in if names.is_empty() { nameless } else { names } {
+            let megabytes = image.size as f64 / 1e6;
+            println!("{repository:<40} {:<20} {:<14} {megabytes:.2}MB", tag.unwrap_or("<none>"), image.short_id());
+        }
+    }
+    Ok(())
+}
+
+fn save(store: &Store, args: &Save) -> Result<()> {
+    match &args.output {
+        Some(path) => {
+            let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
+            store.save(&args.images, std::io::BufWriter::new(file))
+        }
+        None => {
+            ensure!(!stdout().is_terminal(), "a tar is nothing for a terminal (use -o FILE, or > FILE)");
+            store.save(&args.images, stdout().lock())
+        }
+    }
+}
+
+fn load(store: &Store, args: &Load) -> Result<()> {
+    let loaded = match &args.input {
+        Some(path) => store.load(File::open(path).with_context(|| format!("open {}", path.display()))?)?,
+        None => {
+            ensure!(!stdin().is_terminal(), "an archive is expected on standard input (or use -i FILE)");
+            store.load(stdin())?
+        }
+    };
+    for image in loaded {
+        match image.names.as_slice() {
+            [] => println!("Loaded image ID: {}", image.id),
+            names => names.iter().for_each(|name| println!("Loaded image: {}", name.familiar())),
+        }
+    }
+    Ok(())
+}
+
+/// Chapter 5's list, with the layers and the user from an image.
+fn run(root: &std::path::Path, store: &Store, mut args: Run) -> Result<i32> {
+    // For as long as the container lives: nobody else knows which layers it stands on.
+    let _lease = store.lease()?;
+    let image = find_or_pull(store, &args)?;
+    let overrides = args.image_args.overrides(&args.command, args.files.workdir.clone())?;
+    let mut process = process(&image.config, &overrides)?;
+    process.init = args.namespaces.init;
+
+    let scratch = tempfile::Builder::new().prefix("run-").tempdir_in(store.tmp()).context("make a directory")?;
+    let directory = |name: &str| -> Result<PathBuf> {
+        let path = scratch.path().join(name).canonicalize().unwrap_or_else(|_| scratch.path().join(name));
+        std::fs::create_dir(&path).with_context(|| format!("create {}", path.display()))?;
+        Ok(path)
+    };
+    let mountpoint = directory("merged")?;
+    let upper = Upper { upper: directory("upper")?, work: directory("work")?, volatile: true };
+    let layers = Layers { lower: store.layer_dirs(&image)?, upper, mountpoint: mountpoint.clone() };
+
+    let id = std::process::id().to_string();
+    let hostname = args.namespaces.hostname.get_or_insert_with(|| format!("ch06-{id}")).clone();
+    process.set_env_default("HOSTNAME", &hostname);
+    let options = args.network.options(if rootless() { Mode::None } else { Mode::Bridge })?;
+    if !matches!(options.mode, Mode::None | Mode::Bridge) {
+        args.namespaces.share.push(Kind::Net);
+    }
+    let files = directory("files")?;
+    let network = Network::new(options, Bridge::derive(root), &id, &hostname, Some(files.clone()));
+
+    let mut rootfs = Rootfs::new(Root::Mounted(mountpoint));
+    rootfs.mounts = args.files.mounts()?;
+    for name in ["hosts", "hostname", "resolv.conf"] {
+        rootfs.mounts.push(Mount::bind(files.join(name), format!("/etc/{name}")));
+    }
+    rootfs.read_only = args.files.read_only;
+
+    let mut isolations = args.limits.isolations(&args.namespaces, "ch06", &id)?;
+    isolations.push(Box::new(network));
+    isolations.push(Box::new(layers));
+    isolations.push(Box::new(rootfs));
+    isolations.push(Box::new(user(&image.config, &overrides)));
+    Ok(run_to_end(process, isolations, network::undo)?.code())
+}
+
+fn find_or_pull(store: &Store, args: &Run) -> Result<Image> {
+    if let Some(image) = store.find(&args.image)? {
+        return Ok(image);
+    }
+    let name: Reference = args.image.parse()?;
+    let _ = writeln!(stderr(), "Unable to find image '{}' locally", name.familiar());
+    let options = PullOptions { platform: args.image_args.platform.clone(), connection: args.wire.connection() };
+    store.pull(&name, &options, &Lines::of_pull(stderr()))
+}

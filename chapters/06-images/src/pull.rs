@@ -65,7 +65,7 @@ impl Store {
         let known = self.find(&name.to_string())?.is_some_and(|known| known.digest == entry.digest);
         self.set_name(name, &entry, Some(&promised))?;
         progress.event(Event::Digest(promised));
-        progress.event(Event::Pulled { new: new || !known });
+        progress.event(Event::Pulled { name: name.clone(), new: new || !known });
         self.load_image(&entry, &self.sound_entries()?)
     }
 

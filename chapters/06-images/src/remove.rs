@@ -135,13 +135,13 @@ impl Store {
         self.remove_layers(&layers)
     }
 
-    /// Files that a killed process left half made: with the lock held alone, nobody is making any.
+    /// What a killed process left half made: with the lock held alone, nobody is making any.
     fn remove_leftovers(&self) -> Result<()> {
         let tmp = self.tmp();
         for file in fs::read_dir(tmp).with_context(|| format!("list {}", tmp.display()))? {
             let path = file?.path();
-            if path.is_file() && !path.ends_with("gc.lock") {
-                let _ = fs::remove_file(path);
+            if !path.ends_with("gc.lock") {
+                let _ = layers::remove_tree(&path);
             }
         }
         Ok(())

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::HashSet;
+use std::env;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,22 @@ use crate::image::{self, Image, Listed, REPO_DIGEST};
 use crate::layout::{Entry, Layout};
 use crate::manifest::{Descriptor, MAX_CONFIG, MAX_MANIFEST, OCI_CONFIG, OCI_MANIFEST};
 use crate::{ImageConfig, Manifest, Reference};
+
+/// Where everything lies unless told otherwise: `$MINIDOCKER_ROOT`, else `/var/lib/minidocker` for root, else
+/// `$XDG_DATA_HOME/minidocker`, else `~/.local/share/minidocker`.
+pub fn default_root() -> Result<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(root) = set("MINIDOCKER_ROOT") {
+        return Ok(root);
+    }
+    if !namespaces::rootless() {
+        return Ok(PathBuf::from("/var/lib/minidocker"));
+    }
+    let data = set("XDG_DATA_HOME").or_else(|| Some(set("HOME")?.join(".local/share")));
+    Ok(data
+        .context("find a place for images ($MINIDOCKER_ROOT, $XDG_DATA_HOME and $HOME are all unset)")?
+        .join("minidocker"))
+}
 
 /// The images of one ROOT.
 pub struct Store {
@@ -237,7 +254,9 @@ impl Store {
         entry.with_context(|| format!("No such image: {}", image.title()))
     }
 
-    pub(crate) fn tmp(&self) -> &Path {
+    /// Where files and directories are made that are not part of the store; what is left there is garbage once nobody
+    /// holds a [`Lease`].
+    pub fn tmp(&self) -> &Path {
         &self.tmp
     }
 }
