@@ -8,12 +8,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{self, Mode, OFlags};
-use rustix::mount::MountAttrFlags;
+use rustix::fs::{self, Mode};
+use rustix::mount::{MountAttrFlags, MoveMountFlags, move_mount};
 
 use crate::attach::put;
 use crate::filesystem::{host_instance, new_filesystem};
-use crate::in_root::open_in_root_nofollow;
 use crate::sys::{Reach, mount_setattr};
 
 /// The inode of `/proc/PID/ns/cgroup` in the host's own cgroup namespace: `PROC_CGROUP_INIT_INO` of `linux/proc_ns.h`.
@@ -69,7 +68,8 @@ fn attach_one(directory: BorrowedFd<'_>, hierarchy: &Hierarchy, attributes: Moun
         },
     };
     fs::mkdirat(directory, name, Mode::from_raw_mode(0o755))?;
-    put(mount.as_fd(), open_in_root_nofollow(directory, name, OFlags::PATH)?.as_fd())?;
+    // A name will do where nobody else can have put anything: the tmpfs is ours and new.
+    move_mount(&mount, "", directory, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     for link in name.split(',').filter(|link| *link != name) {
         fs::symlinkat(name, directory, link)?;
     }

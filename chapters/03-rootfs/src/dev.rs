@@ -1,10 +1,11 @@
 //! `/dev`: a handful of device nodes and links, on a tmpfs of the container's own.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -49,21 +50,12 @@ pub struct Device {
     pub gid: u32,
 }
 
-/// Fills the empty `/dev` of a container. `dev` is its tmpfs, attached already.
+/// Fills the empty `/dev` of a container. `dev` is its tmpfs, attached already: a node cannot be bound into a tree that is not.
 pub(crate) fn populate(dev: BorrowedFd<'_>) -> Result<()> {
     for (name, major, minor) in NODES {
-        let device = Device {
-            path: name.into(),
-            host_path: Path::new("/dev").join(name),
-            block: false,
-            major,
-            minor,
-            mode: 0o666,
-            uid: 0,
-            gid: 0,
-        };
-        // The tmpfs is ours and new, so the name can only mean what we make of it.
-        device.make(dev)?;
+        let host_path = Path::new("/dev").join(name);
+        let path = host_path.clone();
+        Device { path, host_path, block: false, major, minor, mode: 0o666, uid: 0, gid: 0 }.make_in(dev)?;
     }
     for (name, target) in LINKS {
         fs::symlinkat(target, dev, name).with_context(|| format!("make the link /dev/{name}"))?;
@@ -72,32 +64,44 @@ pub(crate) fn populate(dev: BorrowedFd<'_>) -> Result<()> {
 }
 
 impl Device {
-    /// Makes the node inside `root`: anew where that is allowed, and cloned from the host in a user namespace.
+    /// Makes the node inside `root`, and the directories to it.
     ///
     /// Called in the child, before the pivot, with a umask of 0.
     pub(crate) fn make(&self, root: BorrowedFd<'_>) -> Result<()> {
-        let directory =
-            mkdir_all_in_root(root, self.path.parent().unwrap_or(Path::new("/")), Mode::from_raw_mode(0o755))
-                .with_context(|| format!("make the directory of {}", self.path.display()))?;
+        let parent = self.path.parent().unwrap_or(Path::new("/"));
+        let directory = mkdir_all_in_root(root, parent, Mode::from_raw_mode(0o755))
+            .with_context(|| format!("make the directory of {}", self.path.display()))?;
+        self.make_in(directory.as_fd())
+    }
+
+    /// Makes the node in its `directory`: anew where that is allowed, and cloned from the host in a user namespace.
+    fn make_in(&self, directory: BorrowedFd<'_>) -> Result<()> {
         let name = self.path.file_name().with_context(|| format!("{} is no name for a device", self.path.display()))?;
         let number = fs::makedev(self.major, self.minor);
-        match fs::mknodat(&directory, name, self.file_type(), Mode::from_raw_mode(self.mode), number) {
-            Ok(()) if self.uid == 0 && self.gid == 0 => Ok(()),
-            Ok(()) => {
-                let owner = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-                fs::chownat(&directory, name, Some(owner.0), Some(owner.1), AtFlags::SYMLINK_NOFOLLOW)
-                    .with_context(|| format!("chown {}", self.path.display()))
+        match fs::mknodat(directory, name, self.file_type(), Mode::from_raw_mode(self.mode), number) {
+            Ok(()) => self.give_to_owner(directory, name),
+            Err(Errno::PERM) => {
+                self.bind(directory, name).with_context(|| format!("bind {}", self.host_path.display()))
             }
-            Err(Errno::PERM) => self.bind(root).with_context(|| format!("bind {}", self.host_path.display())),
+            Err(Errno::EXIST) if self.is(&fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?) => Ok(()),
             Err(errno) => Err(errno).with_context(|| format!("make the device {}", self.path.display())),
         }
     }
 
+    fn give_to_owner(&self, directory: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+        if self.uid == 0 && self.gid == 0 {
+            return Ok(());
+        }
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .with_context(|| format!("chown {}", self.path.display()))
+    }
+
     /// Mounts the host's node over an empty file: a node that a user namespace makes would not open, this one does.
-    fn bind(&self, root: BorrowedFd<'_>) -> Result<()> {
+    fn bind(&self, directory: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
         let node = self.open_host()?;
         let tree = clone_tree(node.as_fd(), "", Reach::Mount, MountAttrFlags::empty(), Propagation::Private)?;
-        let place = create_in_root(root, &self.path, Mode::from_raw_mode(0o666))?;
+        let place = create_in_root(directory, name, Mode::from_raw_mode(0o666))?;
         put(tree.as_fd(), place.as_fd())
     }
 
@@ -105,16 +109,19 @@ impl Device {
     fn open_host(&self) -> Result<OwnedFd> {
         let node = fs::openat(CWD, &self.host_path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .with_context(|| format!("open {}", self.host_path.display()))?;
-        let stat = fs::fstat(&node)?;
         ensure!(
-            FileType::from_raw_mode(stat.st_mode) == self.file_type()
-                && (fs::major(stat.st_rdev), fs::minor(stat.st_rdev)) == (self.major, self.minor),
+            self.is(&fs::fstat(&node)?),
             "{} is not the device {}:{}",
             self.host_path.display(),
             self.major,
             self.minor
         );
         Ok(node)
+    }
+
+    fn is(&self, stat: &Stat) -> bool {
+        FileType::from_raw_mode(stat.st_mode) == self.file_type()
+            && (fs::major(stat.st_rdev), fs::minor(stat.st_rdev)) == (self.major, self.minor)
     }
 
     fn file_type(&self) -> FileType {
