@@ -10,7 +10,7 @@ use clap::Args;
 use crate::compressed::unpack_compressed;
 use crate::isolation::Layers;
 use crate::overlay::Upper;
-use crate::remove::remove_tree;
+use crate::remove::{random_name, remove_tree};
 use crate::store::LayerStore;
 use crate::unpack::UnpackOptions;
 
@@ -66,6 +66,7 @@ pub fn lower(layers: &[PathBuf], root: &Path) -> Result<Vec<PathBuf>> {
         lower.push(if found.is_dir() {
             absolute(layer)?
         } else {
+            make_directory(root)?;
             let unpack = || LayerStore::open(&absolute(root)?)?.add(File::open(layer)?, None);
             unpack().with_context(|| format!("unpack the layer {}", layer.display()))?.1
         });
@@ -93,7 +94,7 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     /// Makes one below `$TMPDIR`, else `/tmp`.
     pub fn new() -> Result<Scratch> {
-        let path = std::env::temp_dir().join(format!("layers-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("layers-{}", random_name()));
         fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("create {}", path.display()))?;
         Ok(Scratch(path))
     }

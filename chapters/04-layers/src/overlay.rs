@@ -86,6 +86,8 @@ impl Overlay<'_> {
         let told = |result: rustix::io::Result<()>, what: &dyn std::fmt::Display| {
             result.map_err(|errno| anyhow::Error::new(errno).context(format!("{what}{}", kernel_says(fs.as_fd()))))
         };
+        // What `mount` and /proc/self/mountinfo show as its device.
+        fsconfig_set_string(&fs, "source", "overlay").context("name the overlay")?;
         let mut named = Vec::new();
         for (index, layer) in self.lower.iter().rev().enumerate() {
             // The topmost first: that is the order in which overlayfs looks.

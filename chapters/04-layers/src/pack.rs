@@ -104,18 +104,19 @@ impl<W: Write> Packer<W> {
             FileType::Unknown => bail!("a file of unknown type"),
         };
         let mut header = Entry::new(kind, found.path);
+        header.header.set_mode(stat.st_mode & 0o7777);
+        header.uid(owner(stat.st_uid, rustix::process::geteuid().as_raw()));
+        header.gid(owner(stat.st_gid, rustix::process::getegid().as_raw()));
+        header.mtime(Timestamp { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 });
         if kind != EntryType::Directory && stat.st_nlink > 1 {
             if let Some(first) = self.first_names.get(&(stat.st_dev, stat.st_ino)) {
+                // With mode, owner and time like the first: Docker sets them again from here.
                 header.header.set_entry_type(EntryType::Link);
                 header.link = first.as_os_str().as_bytes().to_vec();
                 return self.entry(header);
             }
             self.first_names.insert((stat.st_dev, stat.st_ino), found.path.to_owned());
         }
-        header.header.set_mode(stat.st_mode & 0o7777);
-        header.uid(owner(stat.st_uid, rustix::process::geteuid().as_raw()));
-        header.gid(owner(stat.st_gid, rustix::process::getegid().as_raw()));
-        header.mtime(Timestamp { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 });
         for (name, value) in found.xattrs()? {
             pax::write_xattr(&mut header.records, &name, &value);
         }

@@ -90,6 +90,13 @@ fn open(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     Ok(open(flags | OFlags::RDONLY)?)
 }
 
+/// A name that nobody else has, to be claimed by an exclusive create.
+pub(crate) fn random_name() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    // std seeds its hash tables from getrandom(2).
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::{create_dir, create_dir_all, write};

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compressed::{Unpacked, unpack_compressed};
 use crate::digest::Digest;
-use crate::remove::remove_tree;
+use crate::remove::{random_name, remove_tree};
 use crate::unpack::{Contents, UnpackOptions};
 
 const PARTIAL: &str = ".partial-";
@@ -120,7 +120,7 @@ impl LayerStore {
 
     /// Removes a layer; `false` if it was not here. That nobody uses it, image or container, is the caller's to know.
     pub fn remove(&self, diff_id: &Digest) -> Result<bool> {
-        let gone = self.directory.join(format!("{PARTIAL}{:016x}", random()));
+        let gone = self.directory.join(format!("{PARTIAL}{}", random_name()));
         match renameat_with(CWD, self.path(diff_id), CWD, &gone, RenameFlags::NOREPLACE) {
             Err(Errno::NOENT) => return Ok(false),
             renamed => renamed.with_context(|| format!("remove the layer {diff_id}"))?,
@@ -161,7 +161,7 @@ impl Partial {
     fn new(directory: &Path) -> Result<Partial> {
         let context = || format!("create a directory in {}", directory.display());
         loop {
-            let path = directory.join(format!("{PARTIAL}{:016x}", random()));
+            let path = directory.join(format!("{PARTIAL}{}", random_name()));
             match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 made => made.with_context(context)?,
@@ -203,10 +203,4 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
         locked => locked?,
     }
     Ok((directory.metadata()?.nlink() > 0).then_some(directory))
-}
-
-/// Random enough for a name that is claimed by an exclusive create.
-fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
 }
