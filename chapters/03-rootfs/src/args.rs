@@ -9,7 +9,8 @@ use namespaces::Process;
 
 use crate::mount::{Mount, MountSource, default_mounts};
 use crate::plan::plan;
-use crate::volume::{MountWish, Volume, VolumeSource, parse_tmpfs};
+use crate::volume::{Volume, VolumeSource, parse_tmpfs};
+use crate::wish::MountWish;
 
 /// What is mounted in the container, and where the process stands in it. Spelled as `docker run` spells it.
 #[derive(Args, Clone, Debug, Default)]

@@ -207,3 +207,114 @@ fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
         _ => Err(Errno::INVAL.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{create_dir, create_dir_all, read, read_to_string, write};
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const DIRECTORY: Mode = Mode::from_raw_mode(0o755);
+    const FILE: Mode = Mode::from_raw_mode(0o644);
+
+    /// A directory with `outside/secret` and an empty `root`, opened.
+    fn world() -> (tempfile::TempDir, OwnedFd) {
+        let world = tempfile::tempdir().unwrap();
+        create_dir(world.path().join("root")).unwrap();
+        create_dir(world.path().join("outside")).unwrap();
+        write(world.path().join("outside/secret"), "secret").unwrap();
+        let root = open_root(&world.path().join("root")).unwrap();
+        (world, root)
+    }
+
+    fn errno(error: &io::Error) -> Option<Errno> {
+        error.raw_os_error().map(Errno::from_raw_os_error)
+    }
+
+    #[test]
+    fn links_and_dots_stay_inside() {
+        let (world, root) = world();
+        let here = world.path().join("root");
+        symlink(world.path().join("outside"), here.join("absolute")).unwrap();
+        symlink("../outside", here.join("relative")).unwrap();
+        for path in ["absolute/secret", "relative/secret", "../outside/secret", "/../../outside/secret"] {
+            let error = open_in_root(root.as_fd(), path, OFlags::PATH).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{path}");
+        }
+        assert!(open_in_root(root.as_fd(), "/", OFlags::PATH).is_ok());
+        assert!(open_in_root(root.as_fd(), "", OFlags::PATH).is_ok());
+    }
+
+    #[test]
+    fn what_is_missing_is_made_inside() {
+        let (world, root) = world();
+        let here = world.path().join("root");
+        symlink("/made/far", here.join("dangling")).unwrap();
+        mkdir_all_in_root(root.as_fd(), "/dangling/a/b", DIRECTORY).unwrap();
+        assert!(here.join("made/far/a/b").is_dir());
+        create_dir_all(here.join("etc")).unwrap();
+        symlink("../run/systemd/resolv.conf", here.join("etc/resolv.conf")).unwrap();
+        create_in_root(root.as_fd(), "etc/resolv.conf", FILE).unwrap();
+        assert_eq!(read(here.join("run/systemd/resolv.conf")).unwrap(), b"");
+        symlink("../../../outside/new", here.join("etc/up")).unwrap();
+        create_in_root(root.as_fd(), "etc/up", FILE).unwrap();
+        assert!(here.join("outside/new").is_file() && !world.path().join("outside/new").exists());
+    }
+
+    #[test]
+    fn what_is_there_is_kept() {
+        let (world, root) = world();
+        write(world.path().join("root/file"), "x").unwrap();
+        create_in_root(root.as_fd(), "file", FILE).unwrap();
+        assert_eq!(read_to_string(world.path().join("root/file")).unwrap(), "x");
+        let error = mkdir_all_in_root(root.as_fd(), "file/below", DIRECTORY).unwrap_err();
+        assert_eq!(errno(&error), Some(Errno::NOTDIR));
+        let error = create_in_root(root.as_fd(), "/", FILE).unwrap_err();
+        assert_eq!(errno(&error), Some(Errno::ISDIR));
+    }
+
+    #[test]
+    fn loops_and_odd_paths_end() {
+        let (world, root) = world();
+        symlink("loop", world.path().join("root/loop")).unwrap();
+        let error = mkdir_all_in_root(root.as_fd(), "loop/x", DIRECTORY).unwrap_err();
+        assert_eq!(errno(&error), Some(Errno::LOOP));
+        let error = mkdir_all_in_root(root.as_fd(), "missing/..", DIRECTORY).unwrap_err();
+        assert_eq!(errno(&error), Some(Errno::INVAL));
+        assert!(parent_in_root(root.as_fd(), "/").is_err());
+        assert_eq!(parent_in_root(root.as_fd(), "/name/").unwrap().1, "name");
+    }
+
+    #[test]
+    fn links_can_be_refused() {
+        let (world, root) = world();
+        symlink("elsewhere", world.path().join("root/proc")).unwrap();
+        create_dir(world.path().join("root/elsewhere")).unwrap();
+        for links in [Links::Follow, Links::Refuse] {
+            let made = make(root.as_fd(), Path::new("/proc"), links, Leaf::Directory, DIRECTORY);
+            assert_eq!(made.is_ok(), links == Links::Follow);
+        }
+    }
+
+    #[test]
+    fn only_small_regular_files_are_read() {
+        let (world, root) = world();
+        let here = world.path().join("root");
+        write(here.join("passwd"), "root:x:0:0::/:").unwrap();
+        fs::mknodat(CWD, here.join("fifo"), FileType::Fifo, FILE, 0).unwrap();
+        symlink("/dev/zero", here.join("zero")).unwrap();
+        assert_eq!(read_in_root(root.as_fd(), "/passwd", 14).unwrap().unwrap(), b"root:x:0:0::/:");
+        assert_eq!(read_in_root(root.as_fd(), "/passwd", 13).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert!(read_in_root(root.as_fd(), "/fifo", 10).is_err());
+        assert!(read_in_root(root.as_fd(), "/", 10).is_err());
+        assert_eq!(read_in_root(root.as_fd(), "/zero", 10).unwrap(), None);
+        assert_eq!(read_in_root(root.as_fd(), "/missing", 10).unwrap(), None);
+    }
+
+    #[test]
+    fn cleaned_for_the_eye() {
+        assert_eq!(clean(Path::new("a//b/./c/../d/")), Path::new("/a/b/d"));
+        assert_eq!(clean(Path::new("/../..")), Path::new("/"));
+    }
+}

@@ -15,7 +15,7 @@
 //! | [`dev`] | device nodes, and where none may be made |
 //! | `cgroupfs` | the container's own cgroups, v1 and v2 |
 //! | [`mask`] | hiding what the kernel shows too much of |
-//! | [`volume`], [`args`] | what users write |
+//! | [`volume`], [`wish`], [`args`] | what users write |
 //! | `sys` | `mount_setattr(2)` |
 //!
 //! Invariants: a path inside a container is resolved by the kernel below its root, and never joined to it. All that is
@@ -37,6 +37,7 @@ pub mod plan;
 pub mod rootfs;
 mod sys;
 pub mod volume;
+pub mod wish;
 
 pub use args::RootfsArgs;
 pub use dev::Device;
@@ -49,7 +50,8 @@ pub use mount::{Mount, MountSource, Propagation, default_mounts};
 pub use pivot::{make_private, pivot_into};
 pub use plan::plan;
 pub use rootfs::{Root, Rootfs};
-pub use volume::{MountWish, Volume, VolumeSource, parse_tmpfs};
+pub use volume::{Volume, VolumeSource, parse_tmpfs};
+pub use wish::MountWish;
 
 /// Undoes what a record names. This chapter leaves nothing behind and has none of its own.
 pub fn undo(record: &namespaces::Record) -> anyhow::Result<()> {
