@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 use rustix::fd::BorrowedFd;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, statfs};
+use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags, unmount};
-use rustix::process::{chdir, fchdir, pivot_root};
+use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
 use crate::sys::{Reach, mount_setattr};
 
@@ -27,8 +28,28 @@ pub fn make_private() -> Result<()> {
 /// walks out of it with a second `chroot` and some `..`; after a pivot there is no tree left to walk to.
 pub fn pivot_into(new_root: BorrowedFd<'_>) -> Result<()> {
     fchdir(new_root).context("enter the new root")?;
-    pivot_root(".", ".").context("pivot_root")?;
+    match pivot_root(".", ".") {
+        Err(Errno::INVAL) if is_initramfs()? => return cover_initramfs(),
+        result => result.context("pivot_root")?,
+    }
     // Both roots are mounted at "/" now; the old one is on top, and "." still names it.
     unmount(".", UnmountFlags::DETACH).context("detach the old root")?;
+    chdir("/").context("stand in the new root")
+}
+
+/// Whether the machine still runs from the initramfs that it was booted with, as small virtual machines do.
+fn is_initramfs() -> Result<bool> {
+    const RAMFS_MAGIC: u32 = 0x8584_58f6;
+    const TMPFS_MAGIC: u32 = 0x0102_1994;
+    Ok([RAMFS_MAGIC, TMPFS_MAGIC].contains(&(statfs("/").context("statfs /")?.f_type as u32)))
+}
+
+/// Moves into a new root that is attached over an initramfs, and stands in it already.
+///
+/// The initramfs is the first mount of all and hangs in no other, so it cannot be pivoted away (the kernel's
+/// ramfs-rootfs-initramfs.rst, which tells us to do this instead). Here, and only here, `chroot` is no weaker than it
+/// should be: the new root covers `/` itself, so that every `..` ends in it.
+fn cover_initramfs() -> Result<()> {
+    chroot(".").context("chroot into the new root")?;
     chdir("/").context("stand in the new root")
 }
