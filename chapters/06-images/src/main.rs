@@ -1,21 +1,16 @@
 //! `ch06`: pull images, keep them, run them.
 
 use std::fs::File;
-use std::io::{IsTerminal, Write, stderr, stdin, stdout};
+use std::io::{IsTerminal, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cgroups::CgroupArgs;
 use clap::{Args, Parser, Subcommand};
-use images::{
-    Connection, Image, ImageArgs, Lines, Listed, Platform, PullOptions, Reference, Store, default_root, process, user,
-};
-use layers::{Layers, Upper};
-use namespaces::{Kind, NamespaceArgs, rootless, run_to_end};
-use network::{Bridge, Mode, Network, NetworkArgs};
-use rootfs::{Mount, Root, Rootfs, RootfsArgs};
+use images::{Connection, Lines, Listed, Platform, PullOptions, Reference, Store, default_root};
+
+mod run;
 
 /// A process whose root comes from an image, and the image from a registry or an archive.
 #[derive(Parser)]
@@ -62,7 +57,7 @@ enum Command {
     Load(Load),
     /// Run a command in a container made from an image
     #[command(disable_help_flag = true)]
-    Run(Box<Run>),
+    Run(Box<run::Run>),
 }
 
 #[derive(Args)]
@@ -141,27 +136,6 @@ struct Load {
     input: Option<PathBuf>,
 }
 
-#[derive(Args)]
-struct Run {
-    #[command(flatten)]
-    image_args: ImageArgs,
-    #[command(flatten)]
-    wire: Wire,
-    #[command(flatten)]
-    files: RootfsArgs,
-    #[command(flatten)]
-    network: NetworkArgs,
-    #[command(flatten)]
-    limits: CgroupArgs,
-    #[command(flatten)]
-    namespaces: NamespaceArgs,
-    /// Name, ID or digest
-    image: String,
-    /// The command and its arguments [default: the image's]
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
-}
-
 fn main() -> ExitCode {
     namespaces::main(|cli: Cli| {
         let root = cli.store.map_or_else(default_root, Ok)?;
@@ -189,7 +163,7 @@ fn main() -> ExitCode {
             }
             Command::Save(args) => save(&store, &args)?,
             Command::Load(args) => load(&store, &args)?,
-            Command::Run(args) => return run(&root, &store, *args),
+            Command::Run(args) => return run::run(&root, &store, *args),
         }
         Ok(0)
     })
@@ -243,58 +217,4 @@ fn load(store: &Store, args: &Load) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Chapter 5's list, with the layers and the user from an image.
-fn run(root: &std::path::Path, store: &Store, mut args: Run) -> Result<i32> {
-    // For as long as the container lives: nobody else knows which layers it stands on.
-    let _lease = store.lease()?;
-    let image = find_or_pull(store, &args)?;
-    let overrides = args.image_args.overrides(&args.command, args.files.workdir.clone())?;
-    let mut process = process(&image.config, &overrides)?;
-    process.init = args.namespaces.init;
-
-    let scratch = tempfile::Builder::new().prefix("run-").tempdir_in(store.tmp()).context("make a directory")?;
-    let directory = |name: &str| -> Result<PathBuf> {
-        let path = scratch.path().join(name).canonicalize().unwrap_or_else(|_| scratch.path().join(name));
-        std::fs::create_dir(&path).with_context(|| format!("create {}", path.display()))?;
-        Ok(path)
-    };
-    let mountpoint = directory("merged")?;
-    let upper = Upper { upper: directory("upper")?, work: directory("work")?, volatile: true };
-    let layers = Layers { lower: store.layer_dirs(&image)?, upper, mountpoint: mountpoint.clone() };
-
-    let id = std::process::id().to_string();
-    let hostname = args.namespaces.hostname.get_or_insert_with(|| format!("ch06-{id}")).clone();
-    process.set_env_default("HOSTNAME", &hostname);
-    let options = args.network.options(if rootless() { Mode::None } else { Mode::Bridge })?;
-    if !matches!(options.mode, Mode::None | Mode::Bridge) {
-        args.namespaces.share.push(Kind::Net);
-    }
-    let files = directory("files")?;
-    let network = Network::new(options, Bridge::derive(root), &id, &hostname, Some(files.clone()));
-
-    let mut rootfs = Rootfs::new(Root::Mounted(mountpoint));
-    rootfs.mounts = args.files.mounts()?;
-    for name in ["hosts", "hostname", "resolv.conf"] {
-        rootfs.mounts.push(Mount::bind(files.join(name), format!("/etc/{name}")));
-    }
-    rootfs.read_only = args.files.read_only;
-
-    let mut isolations = args.limits.isolations(&args.namespaces, "ch06", &id)?;
-    isolations.push(Box::new(network));
-    isolations.push(Box::new(layers));
-    isolations.push(Box::new(rootfs));
-    isolations.push(Box::new(user(&image.config, &overrides)));
-    Ok(run_to_end(process, isolations, network::undo)?.code())
-}
-
-fn find_or_pull(store: &Store, args: &Run) -> Result<Image> {
-    if let Some(image) = store.find(&args.image)? {
-        return Ok(image);
-    }
-    let name: Reference = args.image.parse()?;
-    let _ = writeln!(stderr(), "Unable to find image '{}' locally", name.familiar());
-    let options = PullOptions { platform: args.image_args.platform.clone(), connection: args.wire.connection() };
-    store.pull(&name, &options, &Lines::of_pull(stderr()))
 }

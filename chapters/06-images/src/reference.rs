@@ -11,7 +11,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use layers::Digest;
 
 /// The registry that a name without a host means.
@@ -130,7 +130,8 @@ impl FromStr for Reference {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        parse(text).with_context(|| format!("invalid reference format: {:?}", shown(text)))
+        // One sentence, because clap prints the outermost error only.
+        parse(text).map_err(|error| anyhow!("invalid reference format: {:?}: {error:#}", shown(text)))
     }
 }
 

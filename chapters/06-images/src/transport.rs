@@ -59,9 +59,9 @@ fn tls(connection: &Connection) -> TlsConfig {
 /// Says what went wrong between us and `host`.
 pub(crate) fn explain(error: ureq::Error, host: &str) -> Error {
     match error {
-        ureq::Error::HostNotFound => {
-            anyhow!("cannot find the host {host} (is its name right, and is there a network?)")
-        }
+        ureq::Error::HostNotFound => unknown_host(host),
+        // The standard library gives getaddrinfo(3)'s failures no kind of their own.
+        ureq::Error::Io(error) if error.to_string().contains("failed to lookup address") => unknown_host(host),
         ureq::Error::Timeout(what) => anyhow!("{host} does not answer (timeout: {what})"),
         ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             anyhow!("no registry is listening at {host} (connection refused)")
@@ -72,6 +72,10 @@ pub(crate) fn explain(error: ureq::Error, host: &str) -> Error {
         ureq::Error::TooManyRedirects => anyhow!("{host} redirects in a circle"),
         error => Error::new(error).context(format!("talk to {host}")),
     }
+}
+
+fn unknown_host(host: &str) -> Error {
+    anyhow!("cannot find the host {host} (is its name right, and is there a network?)")
 }
 
 /// Reads a body of at most `limit` bytes into memory.

@@ -1,0 +1,129 @@
+//! `ch06 run`: chapter 5's list, with the layers, the process and the user from an image.
+
+use std::fs;
+use std::io::{Write, stderr};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use cgroups::CgroupArgs;
+use clap::Args;
+use images::{Image, ImageArgs, Lines, PullOptions, Reference, Store, process, user};
+use layers::{Layers, Upper};
+use namespaces::wait::Forwarder;
+use namespaces::{Container, Isolation, Kind, NamespaceArgs, Process, rootless};
+use network::{Bridge, Handle, Mode, Network, NetworkArgs, file_mounts};
+use rootfs::{Root, Rootfs, RootfsArgs};
+
+use crate::Wire;
+
+/// The flags of all chapters so far.
+#[derive(Args)]
+pub struct Run {
+    #[command(flatten)]
+    image_args: ImageArgs,
+    #[command(flatten)]
+    wire: Wire,
+    #[command(flatten)]
+    files: RootfsArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    limits: CgroupArgs,
+    #[command(flatten)]
+    namespaces: NamespaceArgs,
+    /// Name, ID or digest
+    image: String,
+    /// The command and its arguments [default: the image's]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// Runs a container to its end; gives its exit status.
+pub fn run(root: &Path, store: &Store, mut args: Run) -> Result<i32> {
+    // For as long as the container lives: nobody else knows which layers it stands on.
+    let _lease = store.lease()?;
+    let image = find_or_pull(store, &args)?;
+    let overrides = args.image_args.overrides(&args.command, args.files.workdir.clone())?;
+    let mut process = process(&image.config, &overrides)?;
+    process.init = args.namespaces.init;
+
+    let scratch = tempfile::Builder::new().prefix("run-").tempdir_in(store.tmp()).context("make a directory")?;
+    let scratch = Scratch(scratch.keep());
+    let upper = Upper { upper: scratch.directory("upper")?, work: scratch.directory("work")?, volatile: true };
+    let layers = Layers { lower: store.layer_dirs(&image)?, upper, mountpoint: scratch.directory("merged")? };
+
+    let shared = args.namespaces.share.contains(&Kind::Net);
+    let default = match (shared, rootless()) {
+        (true, _) => Mode::Host,
+        (false, true) => Mode::None,
+        (false, false) => Mode::Bridge,
+    };
+    let options = args.network.options(default)?;
+    ensure!(!shared || options.mode == Mode::Host, "--share net and --network {} contradict each other", options.mode);
+    args.namespaces.share.push(Kind::Net); // left to the network
+    let id = std::process::id().to_string();
+    let hostname = args.namespaces.hostname.get_or_insert_with(|| format!("ch06-{id}")).clone();
+    process.set_env_default("HOSTNAME", &hostname);
+    let files = scratch.directory("files")?;
+    let network = Network::new(options, Bridge::derive(root), &id, &hostname, Some(files.clone()));
+    let handle = network.handle();
+
+    let mut rootfs = Rootfs::new(Root::Mounted(layers.mountpoint.clone()));
+    rootfs.mounts = args.files.mounts()?;
+    rootfs.mounts.extend(file_mounts(&files, &rootfs.mounts));
+    rootfs.read_only = args.files.read_only;
+
+    let mut isolations = args.limits.isolations(&args.namespaces, "ch06", &id)?;
+    isolations.push(Box::new(network));
+    isolations.push(Box::new(layers));
+    isolations.push(Box::new(rootfs));
+    isolations.push(Box::new(user(&image.config, &overrides)));
+    serve_to_end(process, isolations, &handle)
+}
+
+fn find_or_pull(store: &Store, args: &Run) -> Result<Image> {
+    if let Some(image) = store.find(&args.image)? {
+        return Ok(image);
+    }
+    let name: Reference = args.image.parse()?;
+    let _ = writeln!(stderr(), "Unable to find image '{}' locally", name.familiar());
+    let options = PullOptions { platform: args.image_args.platform.clone(), connection: args.wire.connection() };
+    store.pull(&name, &options, &Lines::of_pull(stderr()))
+}
+
+/// As chapter 5 does it: chapter 1's `run_to_end`, and the published ports are served meanwhile.
+fn serve_to_end(mut process: Process, isolations: Vec<Box<dyn Isolation>>, handle: &Handle) -> Result<i32> {
+    process.die_with_parent = true;
+    let forwarder = Forwarder::new()?;
+    let created = Container::new(process, isolations, network::undo).create()?;
+    let mut proxy = handle.take_proxy();
+    let running = created.start()?;
+    let service = match &mut proxy {
+        Some(proxy) => {
+            let readable = proxy.as_fd().try_clone_to_owned().context("watch the published ports")?;
+            Some((readable, || proxy.turn()))
+        }
+        None => None,
+    };
+    forwarder.until_end_serving(running.child(), service)?;
+    Ok(running.wait()?.code())
+}
+
+/// What ends with this container. Its path holds no link and no `..`, for overlayfs and the mounts to come.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.0.canonicalize().unwrap_or_else(|_| self.0.clone()).join(name);
+        fs::create_dir(&path).with_context(|| format!("create {}", path.display()))?;
+        Ok(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // overlayfs leaves directories that not even their owner may enter: not for `fs::remove_dir_all`.
+        let _ = layers::remove_tree(&self.0);
+    }
+}
