@@ -1,2 +1,48 @@
-//! To be written.
-fn main() {}
+//! `minidocker`: a container engine without a daemon, put together from the seven chapters.
+//!
+//! In reading order:
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`cli`] | one command, one file; `cli::run` is the whole of `run` |
+//! | [`description`], [`assembly`] | a container as data, and from data to a list of isolations |
+//! | [`monitor`] | the process that looks after one running container |
+//! | [`exec`] | another process in it |
+//! | [`container`], [`state`], [`alive`], [`root`], [`id`] | containers on disk, and how they are |
+//! | [`life`] | stopping, signalling and removing containers |
+//! | [`streams`], [`terminal`] | standard streams, and a terminal |
+//! | [`attach`], [`raw_mode`] | the client's side of a connection with a monitor |
+//! | [`privileges`], [`user`] | what the process inside may do, and who it is |
+//! | [`volumes`] | mounts as data |
+//! | [`demo`] | the image that is always there |
+//! | [`format`](mod@format) | tables, times and sizes as Docker prints them |
+//!
+//! Invariants: no threads where a container is started, nothing is done at start-up that the command does not need, and
+//! nothing that a killed command leaves is in anybody's way.
+
+mod alive;
+mod assembly;
+mod attach;
+mod cli;
+mod container;
+mod demo;
+mod description;
+mod exec;
+mod format;
+mod id;
+mod life;
+mod monitor;
+mod privileges;
+mod raw_mode;
+mod root;
+mod state;
+mod streams;
+mod terminal;
+mod user;
+mod volumes;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    namespaces::main(cli::run)
+}

@@ -1,5 +1,7 @@
 //! Who the process is: user, group, supplementary groups (`credentials(7)`).
 
+use std::fs;
+
 use anyhow::{Context, Result};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
@@ -20,18 +22,23 @@ impl Credentials {
     /// Takes these ids on, for good. The groups go first: the right to set them goes with the user id.
     ///
     /// The supplementary groups are set even when there are none: those of the caller would stay (CVE-2022-36109). In a
-    /// user namespace with one mapped id the kernel forbids it (`setgroups` says "deny" there, CVE-2014-8989), and
-    /// then no groups are what one asks for and gets.
+    /// user namespace with one mapped id `setgroups(2)` is forbidden (CVE-2014-8989): nobody can be in further groups
+    /// there, and the process is left in those that the namespace's maker had.
     pub fn assume(&self) -> Result<()> {
         let groups: Vec<Gid> = self.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         match setgroups(&groups) {
-            Err(nix::Error::EPERM) if groups.is_empty() => {}
+            Err(nix::Error::EPERM) if setgroups_denied() => {}
             result => result.with_context(|| format!("set the groups {:?}", self.groups))?,
         }
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         setresgid(gid, gid, gid).with_context(|| format!("become group {gid}{}", unmapped(self.gid)))?;
         setresuid(uid, uid, uid).with_context(|| format!("become user {uid}{}", unmapped(self.uid)))
     }
+}
+
+/// `/proc/self/setgroups`, `user_namespaces(7)`. With no `/proc` to ask, only a single mapped id can be the reason.
+fn setgroups_denied() -> bool {
+    fs::read_to_string("/proc/self/setgroups").map_or(true, |text| text.trim_end() == "deny")
 }
 
 /// EINVAL from these calls has one meaning that its text does not tell.

@@ -1,0 +1,146 @@
+//! From a description to a list of isolations: the whole course on one screen.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use cgroups::{Cgroup, DeviceRule, DeviceRules};
+use layers::{Layers, Upper};
+use namespaces::{Fresh, HostName, Isolation, Kind, Process, UserNamespace, rootless};
+use network::{Handle, Mode, Network};
+use rootfs::{Mount, Root as RootSource, Rootfs};
+
+use crate::container::Container;
+use crate::description::Description;
+use crate::monitor::packet::WindowSize;
+use crate::user;
+use crate::state;
+use crate::streams::{EndsHandle, Pipes};
+use crate::terminal::Terminal;
+
+/// A container ready to be created, and what its monitor will want of it.
+pub struct Assembly {
+    /// What is executed.
+    pub process: Process,
+    /// What sets it apart, in the order of a start.
+    pub isolations: Vec<Box<dyn Isolation>>,
+    /// Where its streams will be found.
+    pub ends: EndsHandle,
+    /// Where its network will be found.
+    pub network: Handle,
+}
+
+/// Puts a container together. Reads what it needs to; makes nothing yet.
+pub fn assemble(container: &Container, description: &Description, size: WindowSize) -> Result<Assembly> {
+    let directory = container.directory();
+    let files = directory.join("files");
+    let mut isolations: Vec<Box<dyn Isolation>> = Vec::new();
+
+    // Chapter 1: a user namespace where we are not root, and the namespaces in which nothing is done.
+    if rootless() {
+        isolations.push(Box::new(UserNamespace::for_caller()));
+    }
+    isolations.push(Box::new(Fresh(fresh_kinds(description)?)));
+
+    // Chapter 2: the cgroup, joined before anything is spent.
+    isolations.push(Box::new(cgroup(description)?));
+
+    // Chapter 5: the address is claimed and the files are written that chapter 3 binds.
+    let network = network(container, description, &files)?;
+    let handle = network.handle();
+    isolations.push(Box::new(network));
+
+    // Chapter 4: the layers of the image, and a writable one on top.
+    let upper = Upper {
+        upper: directory.join("upper"),
+        work: directory.join("work"),
+        volatile: description.auto_remove, // what is thrown away need never reach the disk
+    };
+    isolations.push(Box::new(Layers {
+        lower: description.layers.clone(),
+        upper,
+        mountpoint: directory.join("rootfs"),
+    }));
+
+    // Chapter 3: a root of its own.
+    isolations.push(Box::new(root_filesystem(description, &directory.join("rootfs"))?));
+
+    // Chapter 1 again: the host name.
+    if !description.shared_namespaces.iter().any(|kind| kind == "uts") {
+        let name = HostName { hostname: Some(description.hostname.clone()), domainname: description.domainname.clone() };
+        isolations.push(Box::new(name));
+    }
+
+    // The engine's own: streams or a terminal, and privileges last.
+    let ends = if description.terminal {
+        let terminal = Terminal::new(size);
+        let ends = terminal.ends();
+        isolations.push(Box::new(terminal));
+        ends
+    } else {
+        let pipes = Pipes::new(description.interactive);
+        let ends = pipes.ends();
+        isolations.push(Box::new(pipes));
+        ends
+    };
+    isolations.push(Box::new(user::privileges(description.privileges.clone(), &description.user)));
+
+    Ok(Assembly { process: process(description), isolations, ends, network: handle })
+}
+
+fn process(description: &Description) -> Process {
+    let mut process = Process::new(description.argv.iter().map(Into::into).collect());
+    process.env = description.env.iter().map(Into::into).collect();
+    process.cwd = description.cwd.clone();
+    process.create_cwd = true;
+    process.init = description.init;
+    process
+}
+
+/// All but the user namespace, which owns them, and the network's, which chapter 5 decides on.
+fn fresh_kinds(description: &Description) -> Result<Vec<Kind>> {
+    let shared: Vec<Kind> = description.shared_namespaces.iter().map(|kind| kind.parse()).collect::<Result<_>>()?;
+    let kinds = [Kind::Mount, Kind::Pid, Kind::Ipc, Kind::Uts];
+    Ok(kinds.into_iter().filter(|kind| !shared.contains(kind)).collect())
+}
+
+fn cgroup(description: &Description) -> Result<Cgroup> {
+    let mut rules: Vec<DeviceRule> =
+        description.device_rules.iter().map(|rule| rule.parse()).collect::<Result<_>>()?;
+    if description.privileges.privileged {
+        rules.extend(["b *:* rwm".parse::<DeviceRule>()?, "c *:* rwm".parse()?]);
+    }
+    Ok(Cgroup::new(&description.cgroup, description.limits.clone()).devices(DeviceRules::usual().and(rules)))
+}
+
+fn network(container: &Container, description: &Description, files: &Path) -> Result<Network> {
+    let bridge = container.root().bridge();
+    let options = description.network.clone();
+    let network =
+        Network::new(options.clone(), bridge, container.id(), &description.hostname, Some(files.to_path_buf()));
+    match &options.mode {
+        Mode::Container(target) => Ok(network.joining(namespace_of(container, target)?)),
+        _ => Ok(network),
+    }
+}
+
+/// The network namespace of another container.
+fn namespace_of(container: &Container, target: &str) -> Result<OwnedFd> {
+    let target = Container::find(container.root(), target)?;
+    let (status, state) = state::status(&target)?;
+    ensure!(status.is_running(), "cannot join the network of a container that is not running: start it first");
+    let path = format!("/proc/{}/ns/net", state.pid);
+    Ok(fs::File::open(&path).with_context(|| format!("open {path}"))?.into())
+}
+
+fn root_filesystem(description: &Description, at: &Path) -> Result<Rootfs> {
+    let mut root = Rootfs::new(RootSource::Mounted(at.to_path_buf()));
+    root.read_only = description.read_only;
+    root.mounts = description.mounts.iter().map(Mount::try_from).collect::<Result<_>>()?;
+    if description.privileges.unmasked {
+        root.masked_paths.clear();
+        root.readonly_paths.clear();
+    }
+    Ok(root)
+}

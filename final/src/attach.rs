@@ -1,0 +1,218 @@
+//! The client's side of a connection with a monitor: what the user types goes in, what the process prints comes out.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use anyhow::{Context, Result, bail};
+use namespaces::StartError;
+use namespaces::wait::forwardable;
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::monitor::packet::{CHUNK, Packet, Request, receive_packet, send_packet};
+use crate::raw_mode::{RawMode, window_size};
+
+/// What connects a client with a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attachment {
+    /// Standard input goes to the process.
+    pub input: bool,
+    /// The process has a terminal.
+    pub terminal: bool,
+    /// Signals that reach us go to the process (`--sig-proxy`).
+    pub forward_signals: bool,
+}
+
+/// How an attachment ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The process has ended with this status.
+    Exited(i32),
+    /// The user left with Ctrl-P Ctrl-Q; the process goes on.
+    Detached,
+}
+
+/// Sends a request and waits for the answer: the pid, or the error that it was refused with.
+pub fn request(monitor: &OwnedFd, request: Request) -> Result<i32> {
+    send_packet(monitor.as_fd(), &Packet::Request(request))?;
+    started(monitor)
+}
+
+/// Waits until the process runs.
+pub fn started(monitor: &OwnedFd) -> Result<i32> {
+    let mut buffer = Vec::new();
+    match receive_packet(monitor.as_fd(), &mut buffer).context("listen to the monitor")? {
+        Some(Packet::Started(pid)) => Ok(pid),
+        Some(Packet::Failed(error)) => Err(error.into()),
+        Some(_) => bail!("the monitor answered something else"),
+        None => bail!("the monitor was killed"),
+    }
+}
+
+/// Waits for the end of the process, whose output is not wanted.
+pub fn wait(monitor: &OwnedFd) -> Result<i32> {
+    let mut buffer = Vec::new();
+    loop {
+        match receive_packet(monitor.as_fd(), &mut buffer).context("listen to the monitor")? {
+            Some(Packet::Exited(code)) => return Ok(code),
+            Some(_) => {}
+            None => bail!("the monitor was killed: how the container ends nobody will see"),
+        }
+    }
+}
+
+/// Signals are held back from here on, for a process that will be started: made before the monitor is, so that none is
+/// lost.
+pub struct HeldSignals(SignalFd);
+
+/// Begins to hold signals back.
+pub fn hold_signals() -> Result<HeldSignals> {
+    let set = forwardable();
+    set.thread_block().context("block the signals to forward")?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    Ok(HeldSignals(SignalFd::with_flags(&set, flags).context("signalfd")?))
+}
+
+/// Carries input, output and signals until the process ends.
+pub fn attach(monitor: &OwnedFd, signals: &HeldSignals, attachment: Attachment) -> Result<End> {
+    let raw = if attachment.terminal && attachment.input { RawMode::enter()? } else { None };
+    let end = Connection { monitor, attachment, input: attachment.input, keys: Keys::default() }.serve(signals);
+    drop(raw);
+    end
+}
+
+struct Connection<'a> {
+    monitor: &'a OwnedFd,
+    attachment: Attachment,
+    input: bool,
+    keys: Keys,
+}
+
+impl Connection<'_> {
+    fn serve(mut self, signals: &HeldSignals) -> Result<End> {
+        let stdin = io::stdin();
+        let mut buffer = Vec::new();
+        loop {
+            let mut fds = vec![
+                PollFd::new(self.monitor, PollFlags::IN), //
+                PollFd::new(&signals.0, PollFlags::IN),
+            ];
+            if self.input {
+                fds.push(PollFd::new(&stdin, PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).context("wait for the container"),
+            }
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            if ready[1] {
+                self.pass_signals(signals)?;
+            }
+            if ready.get(2) == Some(&true) && self.pass_input(&stdin)? {
+                return Ok(End::Detached);
+            }
+            if ready[0] {
+                match receive_packet(self.monitor.as_fd(), &mut buffer).context("listen to the monitor")? {
+                    Some(Packet::Output(bytes)) => print(&mut io::stdout(), &bytes)?,
+                    Some(Packet::ErrorOutput(bytes)) => print(&mut io::stderr(), &bytes)?,
+                    Some(Packet::Exited(code)) => return Ok(End::Exited(code)),
+                    Some(_) => {}
+                    None => bail!("the container's monitor was killed: the container may go on (minidocker ps)"),
+                }
+            }
+        }
+    }
+
+    /// Sends what was typed. Gives true when the user leaves.
+    fn pass_input(&mut self, stdin: &io::Stdin) -> Result<bool> {
+        let mut bytes = [0; CHUNK];
+        let length = match rustix::io::read(stdin, &mut bytes) {
+            Ok(length) => length,
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return Ok(false),
+            Err(_) => 0, // EIO: a terminal that is gone, or not ours to read from in the background
+        };
+        if length == 0 {
+            self.input = false;
+            // The process may be gone, and the monitor with it: that is heard of by reading.
+            let _ = send_packet(self.monitor.as_fd(), &Packet::InputEnd);
+            return Ok(false);
+        }
+        let typed = &bytes[..length];
+        if self.attachment.terminal && stdin.is_terminal() {
+            let (rest, leave) = self.keys.filter(typed);
+            if !rest.is_empty() {
+                let _ = send_packet(self.monitor.as_fd(), &Packet::Input(rest));
+            }
+            return Ok(leave);
+        }
+        let _ = send_packet(self.monitor.as_fd(), &Packet::Input(typed.to_vec()));
+        Ok(false)
+    }
+
+    fn pass_signals(&self, signals: &HeldSignals) -> Result<()> {
+        while let Some(info) = signals.0.read_signal().context("read a signal")? {
+            let number = info.ssi_signo as i32;
+            let packet = match Signal::try_from(number) {
+                Ok(Signal::SIGWINCH) => Packet::Resize(window_size()),
+                _ if self.attachment.forward_signals => Packet::Signal(number),
+                // Not forwarded: it means us, as an interrupted `exec` or `attach`.
+                _ => return Err(StartError::new(128 + number as u8, None, format!("ended by signal {number}")).into()),
+            };
+            let _ = send_packet(self.monitor.as_fd(), &packet);
+        }
+        Ok(())
+    }
+}
+
+/// Writes output on, at once. That nobody reads it any more is no reason to end: the container would go on without us.
+fn print(to: &mut impl Write, bytes: &[u8]) -> Result<()> {
+    match to.write_all(bytes).and_then(|()| to.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("write output"),
+        _ => Ok(()),
+    }
+}
+
+/// Watches the keys for Ctrl-P Ctrl-Q, which leave the container running.
+#[derive(Debug, Default)]
+struct Keys {
+    began: bool,
+}
+
+impl Keys {
+    const BEGIN: u8 = 0x10; // ^P
+    const LEAVE: u8 = 0x11; // ^Q
+
+    /// What of the typed bytes goes to the process, and whether the user leaves. A ^P waits for the next key.
+    fn filter(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
+        let mut passed = Vec::with_capacity(typed.len() + 1);
+        for byte in typed {
+            match (self.began, *byte) {
+                (true, Keys::LEAVE) => return (passed, true),
+                (true, Keys::BEGIN) => passed.push(Keys::BEGIN),
+                (true, other) => {
+                    passed.extend([Keys::BEGIN, other]);
+                    self.began = false;
+                }
+                (false, Keys::BEGIN) => self.began = true,
+                (false, other) => passed.push(other),
+            }
+        }
+        (passed, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_two_keys_in_a_row_leave() {
+        let mut keys = Keys::default();
+        assert_eq!(keys.filter(b"ab\x10"), (b"ab".to_vec(), false));
+        assert_eq!(keys.filter(b"c"), (b"\x10c".to_vec(), false));
+        assert_eq!(keys.filter(b"x\x10\x11y"), (b"x".to_vec(), true));
+        let mut keys = Keys::default();
+        assert_eq!(keys.filter(b"\x10\x10\x11"), (b"\x10".to_vec(), true));
+    }
+}

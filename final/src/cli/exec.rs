@@ -1,0 +1,97 @@
+//! `minidocker exec`.
+
+use std::io::IsTerminal;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use namespaces::StartError;
+
+use crate::attach::{self, Attachment, End};
+use crate::container::Container;
+use crate::exec::ExecDescription;
+use crate::monitor::connect_to;
+use crate::monitor::packet::Request;
+use crate::raw_mode::window_size;
+use crate::root::Root;
+use crate::state::{self, Status};
+
+/// Run another command in a running container.
+#[derive(Args)]
+pub struct Exec {
+    /// Do not wait for it, nor show what it prints
+    #[arg(short, long)]
+    detach: bool,
+    /// Set an environment variable
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    env: Vec<String>,
+    /// Give it our standard input
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Run it as this user [default: the container's]
+    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
+    user: Option<String>,
+    /// Start in this directory [default: the container's]
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// Give it all capabilities
+    #[arg(long)]
+    privileged: bool,
+    /// The container
+    container: String,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    command: Vec<String>,
+}
+
+/// Carries the command out.
+pub fn run(root: &Root, args: Exec) -> Result<i32> {
+    let interactive = args.interactive && !args.detach;
+    if args.tty && interactive && !std::io::stdin().is_terminal() {
+        return Err(StartError::new(1, None, "the input device is not a TTY (leave -t out to pipe input in)").into());
+    }
+    if let Some(workdir) = &args.workdir {
+        ensure!(workdir.starts_with('/'), "the working directory {workdir:?} is not an absolute path");
+    }
+    // Docker's exit status for a container that is not there or does not run is 1, not 125.
+    let refuse = |text: String| StartError::new(1, None, text);
+    let container = Container::find(root, &args.container).map_err(|error| refuse(format!("{error:#}")))?;
+    match state::status(&container)?.0 {
+        Status::Running => {}
+        Status::Unmonitored => bail!("{} runs, but its monitor was killed: nothing can be executed in it", args.container),
+        _ => return Err(refuse(format!("container {} is not running", args.container)).into()),
+    }
+    let exec = ExecDescription {
+        argv: args.command,
+        env: args.env.iter().map(|entry| whole(entry)).collect::<Result<_>>()?,
+        cwd: args.workdir,
+        user: args.user,
+        interactive,
+        terminal: args.tty.then(window_size),
+        privileged: args.privileged,
+    };
+    let signals = attach::hold_signals()?;
+    let monitor = connect_to(&container)?;
+    attach::request(&monitor, Request::Exec(Box::new(exec)))
+        .with_context(|| format!("cannot execute it in {}", args.container))?;
+    if args.detach {
+        return Ok(0);
+    }
+    let attachment = Attachment { input: interactive, terminal: args.tty, forward_signals: true };
+    match attach::attach(&monitor, &signals, attachment)? {
+        End::Exited(code) => Ok(code),
+        End::Detached => Ok(0),
+    }
+}
+
+/// `KEY=VALUE`, or `KEY` with the value that it has here.
+fn whole(entry: &str) -> Result<String> {
+    let key = entry.split('=').next().unwrap_or_default();
+    ensure!(!key.is_empty(), "invalid environment variable: {entry:?}");
+    if entry.contains('=') {
+        return Ok(entry.to_string());
+    }
+    Ok(format!("{entry}={}", std::env::var(entry).unwrap_or_default()))
+}

@@ -1,0 +1,242 @@
+//! `minidocker inspect`: containers and images in the JSON that Docker's API has for them.
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use images::{Image, Reference};
+use serde_json::{Map, Value, json};
+
+use crate::container::Container;
+use crate::description::Description;
+use crate::root::Root;
+use crate::state::{self, State, Status};
+
+/// Show all there is to know of containers or images, as JSON.
+#[derive(Args)]
+pub struct Inspect {
+    /// Only things of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<Type>,
+    /// Names or ids
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// What can be inspected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Type {
+    /// A container.
+    Container,
+    /// An image.
+    Image,
+}
+
+/// Carries the command out. What is found is shown even if something else is not.
+pub fn run(root: &Root, args: &Inspect) -> Result<i32> {
+    let mut found = Vec::new();
+    let code = super::for_each(&args.names, |name| {
+        found.push(look(root, name, args.kind)?);
+        Ok(())
+    })?;
+    println!("{}", serde_json::to_string_pretty(&found)?);
+    Ok(code)
+}
+
+fn look(root: &Root, name: &str, kind: Option<Type>) -> Result<Value> {
+    if kind != Some(Type::Image) {
+        match Container::find(root, name) {
+            Ok(container) => return of_container(&container),
+            Err(error) if kind == Some(Type::Container) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    if let Some(image) = root.store()?.find(name).ok().flatten() {
+        return Ok(of_image(&image));
+    }
+    match kind {
+        Some(Type::Image) => bail!("no such image: {name}"),
+        _ => bail!("no such container or image: {name}"),
+    }
+}
+
+fn of_container(container: &Container) -> Result<Value> {
+    let description = container.description()?;
+    let (status, state) = state::status(container)?;
+    let (path, arguments) = description.argv.split_first().map_or(("", &[][..]), |(path, rest)| (path.as_str(), rest));
+    Ok(json!({
+        "Id": description.id,
+        "Created": description.created,
+        "Path": path,
+        "Args": arguments,
+        "State": state_of(status, &state),
+        "Image": description.image_id,
+        "ResolvConfPath": container.directory().join("files/resolv.conf"),
+        "HostnamePath": container.directory().join("files/hostname"),
+        "HostsPath": container.directory().join("files/hosts"),
+        "LogPath": container.directory().join("log"),
+        "Name": format!("/{}", description.name),
+        "RestartCount": 0,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "HostConfig": host_config(&description),
+        "GraphDriver": {
+            "Name": "overlay",
+            "Data": { "LowerDir": description.layers, "UpperDir": container.directory().join("upper") },
+        },
+        "Mounts": mounts(&description),
+        "Config": config(&description),
+        "NetworkSettings": network_settings(&description, &state),
+    }))
+}
+
+fn state_of(status: Status, state: &State) -> Value {
+    // What Docker shows for a time that has not come.
+    let time = |text: &str| if text.is_empty() { "0001-01-01T00:00:00Z".to_string() } else { text.to_string() };
+    json!({
+        "Status": status.word(),
+        "Running": status.is_running(),
+        "Paused": false,
+        "Restarting": false,
+        "OOMKilled": state.oom_killed,
+        "Dead": status == Status::Lost,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": time(&state.started),
+        "FinishedAt": time(&state.finished),
+        "Monitored": status != Status::Unmonitored,
+    })
+}
+
+fn host_config(description: &Description) -> Value {
+    let limits = &description.limits;
+    let privileges = &description.privileges;
+    let binds = description.mounts.iter().filter(|mount| mount.kind == "bind");
+    let binds: Vec<String> = binds
+        .filter(|mount| !is_of_engine(&mount.destination))
+        .filter_map(|mount| {
+            let mode = if mount.is_read_only() { ":ro" } else { "" };
+            Some(format!("{}:{}{mode}", mount.source.as_ref()?.display(), mount.destination.display()))
+        })
+        .collect();
+    let shared = |kind: &str| if description.shared_namespaces.iter().any(|k| k == kind) { "host" } else { "" };
+    json!({
+        "Binds": binds,
+        "NetworkMode": description.network.mode.to_string(),
+        "PortBindings": bindings(&description.network.ports, |port| match port.host_port {
+            0 => String::new(),
+            number => number.to_string(),
+        }),
+        "AutoRemove": description.auto_remove,
+        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "PidMode": shared("pid"),
+        "IpcMode": if shared("ipc").is_empty() { "private" } else { "host" },
+        "UTSMode": shared("uts"),
+        "Privileged": privileges.privileged,
+        "ReadonlyRootfs": description.read_only,
+        "Dns": description.network.dns.servers,
+        "GroupAdd": privileges.groups,
+        "OomScoreAdj": privileges.oom_score_adj.unwrap_or(0),
+        "Init": description.init,
+        "CgroupParent": description.cgroup.rsplit_once('/').map_or("", |(parent, _)| parent),
+        "NanoCpus": limits.nano_cpus.unwrap_or(0),
+        "CpuShares": limits.cpu_shares.unwrap_or(0),
+        "CpuPeriod": limits.cpu_period.unwrap_or(0),
+        "CpuQuota": limits.cpu_quota.unwrap_or(0),
+        "CpusetCpus": limits.cpuset_cpus.clone().unwrap_or_default(),
+        "CpusetMems": limits.cpuset_mems.clone().unwrap_or_default(),
+        "Memory": limits.memory.unwrap_or(0),
+        "MemorySwap": limits.memory_swap.unwrap_or(0),
+        "MemoryReservation": limits.memory_reservation.unwrap_or(0),
+        "PidsLimit": limits.pids,
+    })
+}
+
+fn config(description: &Description) -> Value {
+    let exposed: Map<String, Value> = description.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect();
+    json!({
+        "Hostname": description.hostname,
+        "Domainname": description.domainname.clone().unwrap_or_default(),
+        "User": description.user,
+        "Tty": description.terminal,
+        "OpenStdin": description.interactive,
+        "Env": description.env,
+        "Cmd": description.argv,
+        "Image": description.image,
+        "WorkingDir": description.cwd,
+        "ExposedPorts": exposed,
+        "Labels": description.labels,
+        "StopSignal": description.stop_signal.to_string(),
+        "StopTimeout": description.stop_timeout,
+    })
+}
+
+fn mounts(description: &Description) -> Vec<Value> {
+    let of_user = description.mounts.iter().filter(|mount| mount.kind == "bind" && !is_of_engine(&mount.destination));
+    of_user
+        .map(|mount| {
+            json!({
+                "Type": if mount.volume.is_some() { "volume" } else { "bind" },
+                "Name": mount.volume,
+                "Source": mount.source,
+                "Destination": mount.destination,
+                "RW": !mount.is_read_only(),
+                "Propagation": format!("r{}", mount.propagation),
+            })
+        })
+        .collect()
+}
+
+/// The three files that the engine itself binds over the image's.
+fn is_of_engine(destination: &std::path::Path) -> bool {
+    ["/etc/resolv.conf", "/etc/hostname", "/etc/hosts"].iter().any(|file| destination == std::path::Path::new(file))
+}
+
+/// `{"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}`.
+fn bindings(ports: &[network::Port], host_port: impl Fn(&network::Port) -> String) -> Value {
+    let mut bindings: Map<String, Value> = Map::new();
+    for port in ports {
+        let key = format!("{}/{}", port.container_port, port.protocol);
+        let host_ip = port.host_ip.map(|address| address.to_string()).unwrap_or_default();
+        let binding = json!({ "HostIp": host_ip, "HostPort": host_port(port) });
+        if let Value::Array(list) = bindings.entry(key).or_insert_with(|| json!([])) {
+            list.push(binding);
+        }
+    }
+    Value::Object(bindings)
+}
+
+fn network_settings(description: &Description, state: &State) -> Value {
+    let endpoint = &state.endpoint;
+    let text = |address: Option<std::net::Ipv4Addr>| address.map(|a| a.to_string()).unwrap_or_default();
+    let network = json!({
+        "IPAddress": text(endpoint.address),
+        "IPPrefixLen": endpoint.prefix,
+        "Gateway": text(endpoint.gateway),
+        "MacAddress": endpoint.mac.clone().unwrap_or_default(),
+    });
+    json!({
+        "IPAddress": network["IPAddress"],
+        "IPPrefixLen": endpoint.prefix,
+        "Gateway": network["Gateway"],
+        "MacAddress": network["MacAddress"],
+        "Ports": bindings(&endpoint.ports, |port| port.host_port.to_string()),
+        "Networks": { description.network.mode.to_string(): network },
+    })
+}
+
+fn of_image(image: &Image) -> Value {
+    let familiar = |names: &[Reference]| names.iter().map(Reference::familiar).collect::<Vec<_>>();
+    json!({
+        "Id": image.id,
+        "RepoTags": familiar(&image.names),
+        "RepoDigests": familiar(&image.repo_digests),
+        "Created": image.config.created,
+        "Author": image.config.author.clone().unwrap_or_default(),
+        "Config": image.config.config,
+        "Architecture": image.config.architecture,
+        "Os": image.config.os,
+        "Size": image.size,
+        "RootFS": { "Type": "layers", "Layers": image.diff_ids() },
+        "Descriptor": { "mediaType": images::manifest::OCI_MANIFEST, "digest": image.digest },
+    })
+}

@@ -1,0 +1,46 @@
+//! `minidocker load`.
+
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal, Read};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::root::Root;
+
+/// Read images from an archive of `save`, Docker, Podman or skopeo.
+#[derive(Args)]
+pub struct Load {
+    /// Read this file instead of standard input
+    #[arg(short, long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Do not say what was loaded
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Carries the command out.
+pub fn run(root: &Root, args: &Load) -> Result<i32> {
+    let store = root.store()?;
+    let input: Box<dyn Read + Send> = match &args.input {
+        Some(path) => Box::new(File::open(path).with_context(|| format!("open {}", path.display()))?),
+        None => {
+            let stdin = io::stdin();
+            ensure!(!stdin.is_terminal(), "there is no archive on standard input: use -i FILE, or redirect one in");
+            Box::new(stdin)
+        }
+    };
+    for loaded in store.load(BufReader::new(input))? {
+        if args.quiet {
+            continue;
+        }
+        if loaded.names.is_empty() {
+            println!("Loaded image ID: {}", loaded.id);
+        }
+        for name in &loaded.names {
+            println!("Loaded image: {}", name.familiar());
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,136 @@
+//! The command line: one command, one file.
+
+// BUILD pub mod build;
+pub mod exec;
+pub mod images;
+pub mod info;
+pub mod inspect;
+pub mod kill;
+pub mod load;
+pub mod logs;
+pub mod ps;
+pub mod pull;
+pub mod rm;
+pub mod rmi;
+pub mod run;
+pub mod save;
+pub mod start;
+pub mod stop;
+pub mod system;
+pub mod tag;
+pub mod version;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::privileges::own_binary;
+use crate::root::Root;
+
+/// Containers without a daemon: Docker's commands, started in milliseconds, leaving nothing behind.
+#[derive(Parser)]
+#[command(name = "minidocker", version, disable_help_subcommand = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// State directory [default: $MINIDOCKER_ROOT, else /var/lib/minidocker, without root ~/.local/share/minidocker]
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  minidocker run --rm -it demo                    a shell in a container, no download needed
+  minidocker run -d --name web -p 8080:80 nginx   a web server on port 8080
+  minidocker exec -it web sh                      a shell beside it
+  minidocker logs -f web                          what it says
+  minidocker stop web && minidocker rm web
+
+Docker's documentation of a command applies to the command of the same name here.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a container of an image and run a command in it
+    #[command(disable_help_flag = true)]
+    Run(Box<run::Run>),
+    /// List containers
+    Ps(ps::Ps),
+    /// Show what a container has printed
+    Logs(logs::Logs),
+    /// Run another command in a running container
+    Exec(exec::Exec),
+    /// Start stopped containers again
+    Start(start::Start),
+    /// Ask containers to stop, and kill those that do not
+    Stop(stop::Stop),
+    /// Send containers a signal
+    Kill(kill::Kill),
+    /// Remove containers
+    Rm(rm::Rm),
+    /// Show all there is to know of containers or images, as JSON
+    Inspect(inspect::Inspect),
+    /// List images
+    Images(images::Images),
+    /// Fetch an image from its registry
+    Pull(pull::Pull),
+    /// Remove images
+    Rmi(rmi::Rmi),
+    /// Give an image another name
+    Tag(tag::Tag),
+    // BUILD     /// Build an image from a Dockerfile
+    // BUILD     Build(Box<build::Build>),
+    /// Write images to an archive
+    Save(save::Save),
+    /// Read images from an archive
+    Load(load::Load),
+    /// Show the versions of the engine and of what it stands on
+    Version(version::Version),
+    /// Show what this engine has and what this machine can
+    Info(info::Info),
+    /// Manage the engine's own things
+    System(system::System),
+}
+
+/// Carries a command line out; gives the exit status.
+pub fn run(cli: Cli) -> Result<i32> {
+    if matches!(cli.command, Command::Run(_) | Command::Exec(_) | Command::Start(_)) {
+        // Code of an image is about to run: it must not be able to write to this program's file (CVE-2019-5736).
+        own_binary::protect()?;
+    }
+    let root = Root::open(cli.root)?;
+    match cli.command {
+        Command::Run(args) => run::run(&root, *args),
+        Command::Ps(args) => ps::run(&root, &args),
+        Command::Logs(args) => logs::run(&root, &args),
+        Command::Exec(args) => exec::run(&root, args),
+        Command::Start(args) => start::run(&root, &args),
+        Command::Stop(args) => stop::run(&root, &args),
+        Command::Kill(args) => kill::run(&root, &args),
+        Command::Rm(args) => rm::run(&root, &args),
+        Command::Inspect(args) => inspect::run(&root, &args),
+        Command::Images(args) => images::run(&root, &args),
+        Command::Pull(args) => pull::run(&root, &args),
+        Command::Rmi(args) => rmi::run(&root, &args),
+        Command::Tag(args) => tag::run(&root, &args),
+        // BUILD         Command::Build(args) => build::run(&root, &args),
+        Command::Save(args) => save::run(&root, &args),
+        Command::Load(args) => load::run(&root, &args),
+        Command::Version(args) => version::run(&args),
+        Command::Info(args) => info::run(&root, &args),
+        Command::System(args) => system::run(&root, &args),
+    }
+}
+
+/// Does something for each of the names on a command line, as Docker does: what fails is told on the spot, the others go
+/// on, and the exit status says that something failed.
+pub fn for_each<T>(names: &[T], mut act: impl FnMut(&T) -> Result<()>) -> Result<i32> {
+    let mut code = 0;
+    for name in names {
+        if let Err(error) = act(name) {
+            eprintln!("minidocker: {error:#}");
+            code = 1;
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,125 @@
+//! `minidocker ps`.
+
+use anyhow::Result;
+use clap::Args;
+use network::Port;
+
+use crate::container::Container;
+use crate::description::Description;
+use crate::format::{ago, duration, since, table};
+use crate::id;
+use crate::root::Root;
+use crate::state::{self, State, Status};
+
+/// List containers.
+#[derive(Args)]
+pub struct Ps {
+    /// Those that do not run as well
+    #[arg(short, long)]
+    all: bool,
+    /// Ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Only the last one made, running or not
+    #[arg(short, long)]
+    latest: bool,
+    /// Only the last N made, running or not
+    #[arg(short = 'n', long, value_name = "N")]
+    last: Option<usize>,
+    /// Do not shorten ids and commands
+    #[arg(long)]
+    no_trunc: bool,
+}
+
+/// One line of the list.
+struct Row {
+    id: String,
+    created: String,
+    cells: Vec<String>,
+}
+
+/// Carries the command out.
+pub fn run(root: &Root, args: &Ps) -> Result<i32> {
+    let limit = if args.latest { Some(1) } else { args.last };
+    let all = args.all || limit.is_some();
+    let mut rows: Vec<Row> = Container::all(root)?.iter().filter_map(|container| row(container, all, args)).collect();
+    rows.sort_by(|a, b| b.created.cmp(&a.created));
+    rows.truncate(limit.unwrap_or(usize::MAX));
+    if args.quiet {
+        for row in rows {
+            println!("{}", if args.no_trunc { &row.id } else { id::short(&row.id) });
+        }
+        return Ok(0);
+    }
+    let header = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"].map(String::from).to_vec();
+    let cells: Vec<Vec<String>> = [header].into_iter().chain(rows.into_iter().map(|row| row.cells)).collect();
+    print!("{}", table(&cells));
+    Ok(0)
+}
+
+/// A container's line. One that is damaged is shown as that and hides no other; one that was removed while we looked is
+/// not there.
+fn row(container: &Container, all: bool, args: &Ps) -> Option<Row> {
+    let shown_id = |id: &str| if args.no_trunc { id.to_string() } else { id::short(id).to_string() };
+    let looked = container.description().and_then(|description| Ok((description, state::status(container)?)));
+    let Ok((description, (status, state))) = looked else {
+        let there = container.directory().exists();
+        let mut cells = vec![String::new(); 7];
+        cells[0] = shown_id(container.id());
+        cells[4] = "Damaged (rm -f removes it)".into();
+        return (there && all).then(|| Row { id: container.id().into(), created: String::new(), cells });
+    };
+    if !all && !status.is_running() {
+        return None;
+    }
+    let command = format!("{:?}", description.argv.join(" "));
+    let command = match args.no_trunc || command.chars().count() <= 22 {
+        true => command,
+        false => format!("{}…\"", command.chars().take(20).collect::<String>()),
+    };
+    let cells = vec![
+        shown_id(&description.id),
+        description.image.clone(),
+        command,
+        ago(&description.created),
+        status_text(status, &state),
+        ports(&description, &state, status),
+        description.name.clone(),
+    ];
+    Some(Row { id: description.id, created: description.created, cells })
+}
+
+/// Docker's STATUS column.
+pub fn status_text(status: Status, state: &State) -> String {
+    let lasted = |time: &str| since(time).map(duration).unwrap_or_default();
+    match status {
+        Status::Created | Status::Starting => "Created".into(),
+        Status::Running => format!("Up {}", lasted(&state.started)),
+        Status::Unmonitored => format!("Up {} (unmonitored)", lasted(&state.started)),
+        Status::Exited => format!("Exited ({}) {}", state.exit_code, ago(&state.finished)),
+        Status::Lost => "Dead (its monitor was killed)".into(),
+    }
+}
+
+/// Docker's PORTS column: `0.0.0.0:8080->80/tcp, 443/tcp`.
+fn ports(description: &Description, state: &State, status: Status) -> String {
+    if !status.is_running() {
+        return String::new();
+    }
+    let published = &state.endpoint.ports;
+    let mut texts: Vec<String> = published.iter().map(port_text).collect();
+    let is_published = |exposed: &str| {
+        published.iter().any(|port| format!("{}/{}", port.container_port, port.protocol) == exposed)
+    };
+    texts.extend(description.exposed_ports.iter().filter(|exposed| !is_published(exposed)).cloned());
+    texts.join(", ")
+}
+
+fn port_text(port: &Port) -> String {
+    let host = match port.host_ip {
+        None => "0.0.0.0".into(),
+        Some(std::net::IpAddr::V6(address)) => format!("[{address}]"),
+        Some(address) => address.to_string(),
+    };
+    format!("{host}:{}->{}/{}", port.host_port, port.container_port, port.protocol)
+}

@@ -1,0 +1,41 @@
+//! `minidocker stop`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::for_each;
+use super::run::signal_number;
+use crate::container::Container;
+use crate::life;
+use crate::root::Root;
+
+/// Ask containers to stop, and kill those that do not.
+#[derive(Args)]
+pub struct Stop {
+    /// Seconds to wait before killing; -1 waits for ever [default: the container's, 10]
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", allow_negative_numbers = true)]
+    time: Option<i64>,
+    /// Ask with this signal [default: the container's]
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<String>,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Carries the command out.
+pub fn run(root: &Root, args: &Stop) -> Result<i32> {
+    let signal = args.signal.as_deref().map(signal_number).transpose()?;
+    let timeout = args.time.map(|seconds| match u64::try_from(seconds) {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => Duration::from_secs(u64::from(u32::MAX)), // longer than any machine is up
+    });
+    for_each(&args.containers, |name| {
+        let container = Container::find(root, name)?;
+        life::stop(&container, timeout, signal).with_context(|| format!("cannot stop {name}"))?;
+        println!("{name}");
+        Ok(())
+    })
+}

@@ -1,0 +1,292 @@
+//! A container on disk: its directory, its name, and finding it by either.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use namespaces::Record;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::alive::AliveLock;
+use crate::description::Description;
+use crate::root::Root;
+use crate::state::{State, process_started};
+use crate::{alive, id};
+
+/// A container, by its id.
+#[derive(Clone, Debug)]
+pub struct Container {
+    root: Root,
+    id: String,
+}
+
+impl Container {
+    /// Makes a container: its directory, and its name claimed. `describe` is given the name.
+    ///
+    /// What is there when we are killed half-way is named in `starting/`, and tidied by the next start.
+    pub fn create(root: &Root, name: Option<&str>, describe: impl Fn(&str, &str) -> Description) -> Result<Container> {
+        let container = Container { root: root.clone(), id: id::new_id()? };
+        let marker = container.root.starting().join(&container.id);
+        let pid = std::process::id() as i32;
+        let owner = format!("{pid} {}", process_started(pid).unwrap_or_default());
+        fs::write(&marker, owner).with_context(|| format!("write {}", marker.display()))?;
+        container.fill(name, describe).inspect_err(|_| {
+            let _ = container.delete();
+        })?;
+        Ok(container)
+    }
+
+    fn fill(&self, name: Option<&str>, describe: impl Fn(&str, &str) -> Description) -> Result<()> {
+        let directory = self.directory();
+        for below in ["", "upper", "work", "rootfs", "files"] {
+            // The upper directory becomes the root's, so its mode is that of a root directory; nobody gets to it from
+            // outside, through directories of mode 0700.
+            let mode = if below == "upper" { 0o755 } else { 0o700 };
+            let made = DirBuilder::new().mode(mode).create(directory.join(below));
+            made.with_context(|| format!("make {}", directory.join(below).display()))?;
+        }
+        let name = match name {
+            Some(name) => {
+                id::check_name(name)?;
+                ensure!(self.claim(name)?, self.conflict(name));
+                name.to_string()
+            }
+            None => self.claim_random()?,
+        };
+        self.write("container.json", &describe(&self.id, &name))
+    }
+
+    fn claim_random(&self) -> Result<String> {
+        for attempt in 0.. {
+            let mut name = id::random_name();
+            if attempt > 2 {
+                name = format!("{name}{}", fastrand::u32(2..10_000));
+            }
+            if self.claim(&name)? {
+                return Ok(name);
+            }
+        }
+        unreachable!("an endless loop")
+    }
+
+    /// Claims a name by an exclusive create. The file is written first and linked into place, so that whoever reads it
+    /// finds it whole.
+    fn claim(&self, name: &str) -> Result<bool> {
+        let path = self.root.names().join(name);
+        let whole = self.root.tmp().join(format!("name-{}", self.id));
+        fs::write(&whole, &self.id).with_context(|| format!("write {}", whole.display()))?;
+        let mut linked = fs::hard_link(&whole, &path);
+        if let (Err(error), Some(id)) = (&linked, read_name(&path)) {
+            // A name whose container is gone: somebody was killed between the two removals.
+            if error.kind() == ErrorKind::AlreadyExists && !self.root.containers().join(id).exists() {
+                let _ = fs::remove_file(&path);
+                linked = fs::hard_link(&whole, &path);
+            }
+        }
+        let _ = fs::remove_file(&whole);
+        match linked {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("claim the name {name}")),
+        }
+    }
+
+    fn conflict(&self, name: &str) -> anyhow::Error {
+        let owner = read_name(&self.root.names().join(name)).unwrap_or_default();
+        let owner = id::short(&owner);
+        anyhow!("the container name {name:?} is in use by {owner}; remove it (minidocker rm {name}) or choose another")
+    }
+
+    /// Finds a container by name, id, or the beginning of an id that is no other's.
+    pub fn find(root: &Root, what: &str) -> Result<Container> {
+        let unknown = || anyhow!("no such container: {what} (minidocker ps -a lists them)");
+        let name = what.strip_prefix('/').unwrap_or(what); // as Docker's inspect shows it
+        if id::check_name(name).is_ok()
+            && let Some(id) = read_name(&root.names().join(name))
+            && root.containers().join(&id).is_dir()
+        {
+            return Ok(Container { root: root.clone(), id });
+        }
+        if what.is_empty() || !what.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(unknown());
+        }
+        let mut found = Container::all(root)?;
+        found.retain(|container| container.id.starts_with(what));
+        match found.len() {
+            0 => Err(unknown()),
+            1 => Ok(found.remove(0)),
+            count => bail!("{what} is the beginning of {count} ids: give more digits"),
+        }
+    }
+
+    /// All containers, in no order.
+    pub fn all(root: &Root) -> Result<Vec<Container>> {
+        let directory = root.containers();
+        let entries = fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))?;
+        let ids = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(ids.map(|id| Container { root: root.clone(), id }).collect())
+    }
+
+    /// A container that is known to be there.
+    pub fn with_id(root: &Root, id: &str) -> Container {
+        Container { root: root.clone(), id: id.to_string() }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The state directory that it is in.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> PathBuf {
+        self.root.containers().join(&self.id)
+    }
+
+    /// What it is.
+    pub fn description(&self) -> Result<Description> {
+        self.read("container.json")?.with_context(|| {
+            format!("container {} is damaged: it has no container.json (minidocker rm -f it)", id::short(&self.id))
+        })
+    }
+
+    /// What has happened to it.
+    pub fn state(&self) -> Result<State> {
+        Ok(self.read("state.json")?.unwrap_or_default())
+    }
+
+    /// Writes down what has happened to it. Only its monitor does.
+    pub fn write_state(&self, state: &State) -> Result<()> {
+        self.write("state.json", state)
+    }
+
+    /// Writes down what will have to be undone, before any of it exists.
+    pub fn write_records(&self, records: &[Record]) -> Result<()> {
+        self.write("records.json", &records)
+    }
+
+    /// Undoes what was written down, whoever did it; twice does no harm.
+    pub fn undo_records(&self) -> Result<()> {
+        let records: Vec<Record> = self.read("records.json")?.unwrap_or_default();
+        let mut result = Ok(());
+        for record in records.iter().rev() {
+            result = result.and(network::undo(record));
+        }
+        result
+    }
+
+    /// The start is over, well or not: it is no longer among those that a kill would leave half-made.
+    pub fn settle(&self) {
+        let _ = fs::remove_file(self.root.starting().join(&self.id));
+    }
+
+    /// Removes it from the disk. Its process must be dead and its records undone.
+    ///
+    /// The directory is renamed away first: from then on there is no such container, however long deleting its files
+    /// takes and whether or not it is finished.
+    pub fn delete(&self) -> Result<()> {
+        let name = self.description().map(|description| description.name);
+        let directory = self.directory();
+        let away = self.root.tmp().join(format!("removed-{}", self.id));
+        match fs::rename(&directory, &away) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("remove {}", directory.display())),
+        }
+        if let Ok(name) = name {
+            let path = self.root.names().join(name);
+            if read_name(&path).is_some_and(|owner| owner == self.id) {
+                let _ = fs::remove_file(path);
+            }
+        }
+        self.settle();
+        layers::remove_tree(&away).with_context(|| format!("delete {}", away.display()))
+    }
+
+    fn read<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {
+        let path = self.directory().join(file);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    /// Replaces a file as a whole: readers see the old one or the new one.
+    fn write<T: Serialize>(&self, file: &str, content: &T) -> Result<()> {
+        let path = self.directory().join(file);
+        let new = self.directory().join(format!("{file}.new"));
+        let bytes = serde_json::to_vec_pretty(content).with_context(|| format!("encode {file}"))?;
+        let written = OpenOptions::new().write(true).create(true).truncate(true).open(&new);
+        written
+            .and_then(|mut file| file.write_all(&bytes))
+            .and_then(|()| fs::rename(&new, &path))
+            .with_context(|| format!("write {}", path.display()))
+    }
+}
+
+fn read_name(path: &Path) -> Option<String> {
+    let id = fs::read_to_string(path).ok()?;
+    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
+/// Tidies what killed starts have left. Called by every start: it looks at nothing but `starting/`, which is empty as a
+/// rule.
+pub fn tidy(root: &Root) -> Result<()> {
+    let directory = root.starting();
+    let entries = fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))?;
+    for entry in entries.flatten() {
+        let Ok(id) = entry.file_name().into_string() else { continue };
+        let container = Container::with_id(root, &id);
+        if owner_lives(&entry.path()) || alive::holder(&container.directory()).is_some() {
+            continue;
+        }
+        if container.state().is_ok_and(|state| state.running) {
+            container.settle(); // it was killed after the start, not during it
+            continue;
+        }
+        abandon(&container)?;
+    }
+    Ok(())
+}
+
+/// Undoes a container whose start was cut short. A second process that tidies the same one finds it locked.
+fn abandon(container: &Container) -> Result<()> {
+    if !container.directory().exists() {
+        container.settle();
+        return Ok(());
+    }
+    let Some(_lock) = AliveLock::take(&container.directory())? else { return Ok(()) };
+    container.undo_records()?;
+    let kept = container.description().is_ok_and(|description| !description.auto_remove)
+        && !container.state()?.started.is_empty();
+    if kept {
+        container.settle(); // a restart was cut short: the container itself stays
+        return Ok(());
+    }
+    container.delete()
+}
+
+/// Whether the process that wrote a marker still runs.
+fn owner_lives(marker: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(marker) else { return true }; // gone this moment, or not ours to judge
+    let mut numbers = text.split(' ');
+    let pid = numbers.next().and_then(|pid| pid.parse().ok());
+    let started = numbers.next().and_then(|ticks| ticks.parse().ok());
+    pid.is_some_and(|pid| process_started(pid) == started && started.is_some())
+}
+
+/// Marks a container as being started again, as [`Container::create`] does for a new one.
+pub fn mark_starting(container: &Container) -> Result<()> {
+    let path = container.root.starting().join(&container.id);
+    let pid = std::process::id() as i32;
+    let mut file = File::create(&path).with_context(|| format!("write {}", path.display()))?;
+    write!(file, "{pid} {}", process_started(pid).unwrap_or_default()).with_context(|| format!("write {}", path.display()))
+}

@@ -1,0 +1,79 @@
+//! Another process in a running container: the same mechanism with another list of isolations.
+
+use anyhow::Result;
+use namespaces::{Enter, Isolation, Process};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::description::Description;
+use crate::monitor::packet::WindowSize;
+use crate::privileges::{PrivilegeArgs, Settings};
+use crate::streams::{EndsHandle, Pipes};
+use crate::terminal::Terminal;
+use crate::user;
+
+/// What `exec` is to run, and how.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExecDescription {
+    /// The command and its arguments.
+    pub argv: Vec<String>,
+    /// Environment variables on top of the container's, `KEY=VALUE`.
+    pub env: Vec<String>,
+    /// The working directory, else the container's.
+    pub cwd: Option<String>,
+    /// The user, else the container's.
+    pub user: Option<String>,
+    /// Whether it gets input.
+    pub interactive: bool,
+    /// A terminal of this size.
+    pub terminal: Option<WindowSize>,
+    /// All capabilities and no seccomp filter.
+    pub privileged: bool,
+}
+
+/// The process and the isolations for it, and where its streams will be found.
+///
+/// `init` is the container's main process, whose namespaces and cgroup it is born in.
+pub fn assemble(
+    exec: &ExecDescription,
+    container: &Description,
+    init: Pid,
+) -> Result<(Process, Vec<Box<dyn Isolation>>, EndsHandle)> {
+    let mut process = Process::new(exec.argv.iter().map(Into::into).collect());
+    process.env = container.env.iter().map(Into::into).collect();
+    for entry in &exec.env {
+        let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
+        process.set_env(key, value);
+    }
+    process.cwd = exec.cwd.as_ref().map_or_else(|| container.cwd.clone(), Into::into);
+    let mut isolations: Vec<Box<dyn Isolation>> = vec![
+        Box::new(Enter::all(init)?), //
+        Box::new(cgroups::Join::new(&container.cgroup)),
+    ];
+    let ends = match exec.terminal {
+        Some(size) => {
+            let terminal = Terminal::new(size);
+            let ends = terminal.ends();
+            isolations.push(Box::new(terminal));
+            ends
+        }
+        None => {
+            let pipes = Pipes::new(exec.interactive);
+            let ends = pipes.ends();
+            isolations.push(Box::new(pipes));
+            ends
+        }
+    };
+    let user = exec.user.as_deref().unwrap_or(&container.user);
+    isolations.push(Box::new(user::privileges(settings(exec, container)?, user)));
+    Ok((process, isolations, ends))
+}
+
+/// The container's own, or with `--privileged` all there are. Resource limits stay the container's.
+fn settings(exec: &ExecDescription, container: &Description) -> Result<Settings> {
+    if !exec.privileged {
+        return Ok(container.privileges.clone());
+    }
+    let all = PrivilegeArgs { privileged: true, ..PrivilegeArgs::default() };
+    Ok(Settings { ulimits: container.privileges.ulimits.clone(), ..all.settings()? })
+}

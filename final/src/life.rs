@@ -1,0 +1,168 @@
+//! Stopping, signalling and removing containers, with a monitor or without one.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use namespaces::Exit;
+use nix::sys::signal::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use crate::alive::AliveLock;
+use crate::attach;
+use crate::container::Container;
+use crate::monitor::packet::Request;
+use crate::monitor::{connect_to, finish};
+use crate::state::{self, State, Status, process_started};
+
+/// How long a killed container may take to be gone. A process in the middle of a system call to a dead file server cannot
+/// be killed at all.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Sends the main process of a running container a signal.
+pub fn signal(container: &Container, number: i32) -> Result<()> {
+    match state::status(container)? {
+        (Status::Running, _) => attach::request(&connect_to(container)?, Request::Signal(number)).map(drop),
+        (Status::Unmonitored, state) => {
+            let Some(process) = process(&state)? else { return Ok(()) };
+            send(&process, number)
+        }
+        _ => bail!("the container is not running"),
+    }
+}
+
+/// Asks a container to stop with its own signal and kills it when that takes too long. One that does not run is stopped.
+pub fn stop(container: &Container, timeout: Option<Duration>, signal: Option<i32>) -> Result<()> {
+    let description = container.description()?;
+    let signal = signal.unwrap_or(description.stop_signal);
+    let timeout = timeout.unwrap_or(Duration::from_secs(description.stop_timeout));
+    end(container, signal, Some(timeout))
+}
+
+/// Kills a container and waits until it is gone.
+pub fn kill(container: &Container) -> Result<()> {
+    end(container, Signal::SIGKILL as i32, Some(Duration::ZERO))
+}
+
+fn end(container: &Container, number: i32, timeout: Option<Duration>) -> Result<()> {
+    match state::status(container)? {
+        (Status::Running, _) => end_monitored(container, number, timeout),
+        (Status::Unmonitored | Status::Lost, state) => end_unmonitored(container, state, number, timeout),
+        (Status::Starting, _) => bail!("the container is just being started"),
+        (Status::Created | Status::Exited, _) => Ok(()),
+    }
+}
+
+fn end_monitored(container: &Container, number: i32, timeout: Option<Duration>) -> Result<()> {
+    // Between the look at its state and this it may have ended by itself.
+    let Ok(watch) = connect_to(container) else { return settled(container) };
+    if attach::request(&watch, Request::Wait).is_err() {
+        return settled(container);
+    }
+    let _ = signal(container, number);
+    if !readable(&watch, timeout)? {
+        let _ = signal(container, Signal::SIGKILL as i32);
+        ensure!(readable(&watch, Some(KILL_TIMEOUT))?, "it was killed and does not die (is it waiting for a device?)");
+    }
+    match attach::wait(&watch) {
+        Ok(_) => Ok(()),
+        Err(_) => settled(container), // the monitor was killed this moment
+    }
+}
+
+/// Waits until the books are closed by whoever is doing that just now.
+fn settled(container: &Container) -> Result<()> {
+    let begin = Instant::now();
+    loop {
+        match state::status(container) {
+            Ok((Status::Running | Status::Starting, _)) if begin.elapsed() < KILL_TIMEOUT => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok((status @ (Status::Unmonitored | Status::Lost), state)) => {
+                let number = Signal::SIGKILL as i32;
+                return end_unmonitored(container, state, number, (!status.is_running()).then_some(Duration::ZERO));
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Ends a container whose monitor was killed, and does what the monitor would have done.
+fn end_unmonitored(container: &Container, mut state: State, number: i32, timeout: Option<Duration>) -> Result<()> {
+    let Some(_lock) = AliveLock::take(&container.directory())? else {
+        return settled(container); // somebody else does
+    };
+    let description = container.description()?;
+    if let Some(process) = process(&state)? {
+        send(&process, number)?;
+        if !readable(&process, timeout)? {
+            send(&process, Signal::SIGKILL as i32)?;
+            cgroups::kill_all(&description.cgroup)?;
+            ensure!(readable(&process, Some(KILL_TIMEOUT))?, "it was killed and does not die");
+        }
+    }
+    // How it ended nobody saw; that it was killed is the likeliest.
+    finish(container, &description, &mut state, Exit::Signal(Signal::SIGKILL as i32))
+}
+
+/// Removes a container. One that runs is killed first, if that is wanted.
+pub fn remove(container: &Container, force: bool) -> Result<()> {
+    if container.description().is_err() && force {
+        // Damaged: what can still be undone is.
+        let _ = container.undo_records();
+        return container.delete();
+    }
+    match state::status(container)?.0 {
+        status if force => {
+            if !matches!(status, Status::Created | Status::Exited) {
+                kill(container)?;
+            }
+        }
+        Status::Running | Status::Unmonitored | Status::Starting => {
+            bail!("it is running: stop it first, or use rm -f")
+        }
+        Status::Lost => kill(container)?, // closes the books
+        Status::Created | Status::Exited => {}
+    }
+    if !container.directory().exists() {
+        return Ok(()); // made with --rm: its monitor was quicker
+    }
+    let Some(_lock) = AliveLock::take(&container.directory())? else { bail!("it is just being started") };
+    container.undo_records().context("undo what was left of it")?;
+    container.delete()
+}
+
+/// The main process, unless its number is another one's by now.
+fn process(state: &State) -> Result<Option<OwnedFd>> {
+    let Some(pid) = Pid::from_raw(state.pid) else { return Ok(None) };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        // The descriptor first, the look after: it is held by then and cannot change.
+        Ok(process) if process_started(state.pid) == Some(state.pid_started) => Ok(Some(process)),
+        Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(None),
+        Err(error) => Err(error).context("find the container's process"),
+    }
+}
+
+fn send(process: &OwnedFd, number: i32) -> Result<()> {
+    let signal = rustix::process::Signal::from_named_raw(number).with_context(|| format!("no signal {number}"))?;
+    match pidfd_send_signal(process, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error).context("send the signal"),
+    }
+}
+
+/// Waits until a descriptor is readable. `None` waits for ever.
+fn readable(fd: &impl AsFd, timeout: Option<Duration>) -> Result<bool> {
+    let end = timeout.map(|timeout| Instant::now() + timeout);
+    loop {
+        let rest = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let rest = rest.map(|rest| Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: rest.subsec_nanos().into() });
+        match poll(&mut [PollFd::new(fd, PollFlags::IN)], rest.as_ref()) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("wait"),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The monitor: one small process for each running container.
+//!
+//! It is the program that was started, forked and not executed again. It makes the container, is the parent of its main
+//! process and of every `exec`, carries their streams to clients and the log, and when the end comes writes down the exit
+//! status and undoes what has to be undone. It alone writes the container's state. Killed, it takes nothing with it: the
+//! container goes on, and any command can tell, stop and remove it.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`packet`] | what it and its clients say to each other |
+//! | [`client`] | one who is connected |
+//! | [`session`] | a process that it looks after |
+//! | [`log`] | the container's log |
+//! | [`serve`] | the loop |
+
+pub mod client;
+pub mod log;
+pub mod packet;
+pub mod serve;
+pub mod session;
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use jiff::Timestamp;
+use namespaces::clone::fork;
+use namespaces::{Exit, StartError};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::unistd::setsid;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with, socketpair,
+};
+
+use self::client::Client;
+use self::packet::{Packet, WindowSize};
+use self::serve::Monitor;
+use self::session::Session;
+use crate::alive::AliveLock;
+use crate::assembly::{Assembly, assemble};
+use crate::container::Container;
+use crate::description::Description;
+use crate::state::{State, process_started};
+use crate::streams;
+
+/// The name of the monitor's socket in a container's directory.
+const SOCKET: &str = "attach.sock";
+
+/// Starts a container under a monitor of its own, and gives the connection to it: it will say `Started` or `Failed`.
+///
+/// The caller must be single-threaded.
+pub fn start(container: &Container, description: &Description, wishes: Wishes) -> Result<OwnedFd> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .context("make a connection to the monitor")?;
+    if fork().context("fork the monitor")?.is_some() {
+        return Ok(ours);
+    }
+    drop(ours);
+    let code = match monitor(container, description, wishes, theirs) {
+        Ok(()) => 0,
+        Err(_) => 1, // told to the client where there is one
+    };
+    std::process::exit(code)
+}
+
+/// What the client that starts a container wants of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// To give it its input.
+    pub input: bool,
+    /// To get its output.
+    pub output: bool,
+    /// The size of its terminal.
+    pub size: WindowSize,
+}
+
+/// Connects with the monitor of a running container.
+pub fn connect_to(container: &Container) -> Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let directory = File::open(container.directory()).context("open the container's directory")?;
+    connect(&socket, &address(&directory)?).context("connect with the container's monitor")?;
+    Ok(socket)
+}
+
+/// The address of the socket in a directory: by its descriptor, since a path in `sockaddr_un` has no more than 107 bytes.
+fn address(directory: &File) -> Result<SocketAddrUnix> {
+    Ok(SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()))?)
+}
+
+fn monitor(container: &Container, description: &Description, wishes: Wishes, client: OwnedFd) -> Result<()> {
+    setsid().context("begin a session")?;
+    settle_down()?;
+    let mut client = Client::new(client)?;
+    match make(container, description, wishes) {
+        Ok((mut monitor, pid)) => {
+            client.session = Some(0);
+            client.gives_input = wishes.input;
+            client.takes_output = wishes.output;
+            client.tell(&Packet::Started(pid));
+            monitor.add(client);
+            container.settle();
+            free_memory();
+            monitor.serve()
+        }
+        Err(error) => {
+            // First the tidying, then the news: whoever hears it finds nothing left.
+            let error = StartError::from(&error);
+            let tidied = clear(container, description, &error);
+            client.tell(&Packet::Failed(error));
+            tidied
+        }
+    }
+}
+
+/// Makes the container and starts its process.
+fn make(container: &Container, description: &Description, wishes: Wishes) -> Result<(Monitor, i32)> {
+    let directory = container.directory();
+    let lock = AliveLock::take(&directory)?.ok_or_else(|| anyhow!("it is running or being started already"))?;
+    let Assembly { process, isolations, ends, network } = assemble(container, description, wishes.size)?;
+    let new = namespaces::Container::new(process, isolations, network::undo);
+    container.write_records(&new.records())?;
+    stop_at("records");
+    let created = new.create()?;
+    stop_at("created");
+    let listener = listener(&directory)?;
+    let log = log::Log::open(&directory)?;
+    let running = created.start()?;
+    stop_at("started");
+    let child = running.release();
+    let pid = child.pid().as_raw();
+    let state = State {
+        running: true,
+        pid,
+        pid_started: process_started(pid).unwrap_or_default(),
+        started: Timestamp::now().to_string(),
+        endpoint: network.endpoint(),
+        ..State::default()
+    };
+    container.write_state(&state)?;
+    streams::close_own_streams()?;
+    let session = Session::new(0, child, &ends)?;
+    let monitor =
+        Monitor::new(container.clone(), description.clone(), state, lock, listener, log, session, network.take_proxy());
+    Ok((monitor, pid))
+}
+
+/// Writes down that a start has failed, or removes what is to be removed.
+fn clear(container: &Container, description: &Description, error: &StartError) -> Result<()> {
+    if description.auto_remove {
+        return container.delete();
+    }
+    let state = State {
+        exit_code: error.code.into(),
+        error: error.to_string(),
+        finished: Timestamp::now().to_string(),
+        ..container.state()?
+    };
+    container.write_state(&state)?;
+    container.settle();
+    Ok(())
+}
+
+/// Ends a container in the books: its state, its records, and with `--rm` the container itself.
+pub(crate) fn finish(container: &Container, description: &Description, state: &mut State, exit: Exit) -> Result<()> {
+    let oom_killed = cgroups::oom_killed(&description.cgroup).unwrap_or(false);
+    // What its main process left running, where it shares the host's pids.
+    let _ = cgroups::kill_all(&description.cgroup);
+    let undone = container.undo_records();
+    if description.auto_remove {
+        return container.delete().and(undone);
+    }
+    state.running = false;
+    state.pid = 0;
+    state.exit_code = exit.code();
+    state.oom_killed = oom_killed;
+    state.finished = Timestamp::now().to_string();
+    container.write_state(state).and(undone)
+}
+
+fn listener(directory: &Path) -> Result<OwnedFd> {
+    let _ = fs::remove_file(directory.join(SOCKET)); // of an earlier start
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).context("make a socket")?;
+    let directory = File::open(directory).context("open the container's directory")?;
+    bind(socket.as_fd(), &address(&directory)?).context("bind the monitor's socket")?;
+    listen(&socket, 16).context("listen on the monitor's socket")?;
+    Ok(socket)
+}
+
+/// Leaves what ties us to whoever started us: the directory, which could not be unmounted, and its signals.
+fn settle_down() -> Result<()> {
+    nix::unistd::chdir("/").context("chdir to /")?;
+    SigSet::empty().thread_set_mask().context("unblock the signals")?;
+    for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPIPE] {
+        // SAFETY: to ignore a signal runs no code of ours.
+        unsafe { signal(ignored, SigHandler::SigIgn) }.with_context(|| format!("ignore {ignored}"))?;
+    }
+    Ok(())
+}
+
+/// Gives the kernel back what the start has used: a monitor lives as long as its container, and there may be a thousand.
+fn free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: only returns free pages of the allocator.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// For the tests of what a kill at this step leaves: says so and waits to be killed, if `MINIDOCKER_STOP_AT` names it.
+fn stop_at(step: &str) {
+    if std::env::var_os("MINIDOCKER_STOP_AT").is_some_and(|at| at == step) {
+        eprintln!("stopped at {step}: {}", std::process::id());
+        loop {
+            std::thread::park();
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What the monitor and its clients say to each other.
+//!
+//! One packet of a `SOCK_SEQPACKET` socket each: a byte that says what it is, and its content.
+//!
+//! ```text
+//! client → monitor   R {"Exec":{…}}   a request, once, first (JSON)
+//!                    i bytes          standard input        I   its end
+//!                    w {"rows":…}     the terminal's size
+//!                    k 15             a signal for the process (decimal)
+//! monitor → client   S 4711           the process runs, and its pid
+//!                    F {"code":…}     it does not, and why (a StartError as JSON); or the request failed
+//!                    o bytes          standard output       e   standard error
+//!                    X 0              it has ended, and its exit status
+//! ```
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use anyhow::{Context, Result, bail};
+use namespaces::StartError;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use serde::{Deserialize, Serialize};
+
+use crate::exec::ExecDescription;
+
+/// The most bytes of a stream that one packet carries.
+pub const CHUNK: usize = 32 * 1024;
+/// The longest packet: a request with a big environment. Below the default limit of a socket's buffer.
+pub const PACKET_MAX: usize = 160 * 1024;
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Lines.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+}
+
+/// One packet.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Packet {
+    /// What the client wants.
+    Request(Request),
+    /// Bytes for the process's standard input.
+    Input(Vec<u8>),
+    /// No more of them.
+    InputEnd,
+    /// The client's terminal has this size.
+    Resize(WindowSize),
+    /// Send the process a signal.
+    Signal(i32),
+    /// The process runs; its pid on the host.
+    Started(i32),
+    /// It could not be started, or the request could not be carried out.
+    Failed(StartError),
+    /// Bytes of the process's standard output, or of its terminal.
+    Output(Vec<u8>),
+    /// Bytes of its standard error.
+    ErrorOutput(Vec<u8>),
+    /// It has ended with this status.
+    Exited(i32),
+}
+
+/// What a client asks a monitor for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// To be connected with the container's main process.
+    Attach {
+        /// Send it this client's input.
+        input: bool,
+        /// Get its output.
+        output: bool,
+    },
+    /// To run another process in the container.
+    Exec(Box<ExecDescription>),
+    /// To send the main process a signal; answered by `Started` once it is sent.
+    Signal(i32),
+    /// To be told the exit status when the container has ended.
+    Wait,
+}
+
+impl Packet {
+    /// Its bytes.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let with = |tag: u8, content: &[u8]| [&[tag], content].concat();
+        let number = |tag, number: i32| with(tag, number.to_string().as_bytes());
+        Ok(match self {
+            Packet::Request(request) => with(b'R', &serde_json::to_vec(request)?),
+            Packet::Input(bytes) => with(b'i', bytes),
+            Packet::InputEnd => with(b'I', &[]),
+            Packet::Resize(size) => with(b'w', &serde_json::to_vec(size)?),
+            Packet::Signal(signal) => number(b'k', *signal),
+            Packet::Started(pid) => number(b'S', *pid),
+            Packet::Failed(error) => with(b'F', &serde_json::to_vec(error)?),
+            Packet::Output(bytes) => with(b'o', bytes),
+            Packet::ErrorOutput(bytes) => with(b'e', bytes),
+            Packet::Exited(code) => number(b'X', *code),
+        })
+    }
+
+    /// Reads its bytes back.
+    pub fn decode(bytes: &[u8]) -> Result<Packet> {
+        let Some((tag, content)) = bytes.split_first() else { bail!("an empty packet") };
+        let number = || -> Result<i32> {
+            std::str::from_utf8(content).ok().and_then(|text| text.parse().ok()).context("a packet without its number")
+        };
+        Ok(match tag {
+            b'R' => Packet::Request(serde_json::from_slice(content).context("an unknown request")?),
+            b'i' => Packet::Input(content.to_vec()),
+            b'I' => Packet::InputEnd,
+            b'w' => Packet::Resize(serde_json::from_slice(content).context("a malformed window size")?),
+            b'k' => Packet::Signal(number()?),
+            b'S' => Packet::Started(number()?),
+            b'F' => Packet::Failed(serde_json::from_slice(content).context("a malformed error")?),
+            b'o' => Packet::Output(content.to_vec()),
+            b'e' => Packet::ErrorOutput(content.to_vec()),
+            b'X' => Packet::Exited(number()?),
+            _ => bail!("a packet of an unknown kind"),
+        })
+    }
+}
+
+/// Sends a packet, waiting until the other side has room for it.
+pub fn send_packet(socket: BorrowedFd<'_>, packet: &Packet) -> Result<()> {
+    let bytes = packet.encode()?;
+    if bytes.len() > PACKET_MAX {
+        bail!("the request is too long: {} bytes of at most {PACKET_MAX} (a smaller environment?)", bytes.len());
+    }
+    rustix::io::retry_on_intr(|| send(socket, &bytes, SendFlags::NOSIGNAL)).context("talk to the monitor")?;
+    Ok(())
+}
+
+/// Receives the next packet: `None` when the other side has closed, an error of kind `WouldBlock` when there is none yet
+/// on a non-blocking socket.
+pub fn receive_packet(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<Option<Packet>> {
+    buffer.resize(PACKET_MAX + 1, 0);
+    let received = rustix::io::retry_on_intr(|| recv(socket, buffer.as_mut_slice(), RecvFlags::empty()));
+    match received {
+        Ok((_, 0)) | Err(rustix::io::Errno::CONNRESET) => Ok(None),
+        Ok((length, _)) => Packet::decode(&buffer[..length]).map(Some).map_err(io::Error::other),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_can_be_decoded() {
+        let packets = [
+            Packet::Request(Request::Attach { input: true, output: false }),
+            Packet::Request(Request::Signal(15)),
+            Packet::Input(b"x\0y".to_vec()),
+            Packet::InputEnd,
+            Packet::Resize(WindowSize { rows: 24, columns: 80 }),
+            Packet::Signal(9),
+            Packet::Started(4711),
+            Packet::Failed(StartError::new(127, Some(2), "no such command")),
+            Packet::Output(vec![0xff; 10]),
+            Packet::ErrorOutput(vec![]),
+            Packet::Exited(137),
+        ];
+        for packet in packets {
+            assert_eq!(Packet::decode(&packet.encode().unwrap()).unwrap(), packet);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_an_error() {
+        for bytes in [&b""[..], b"?", b"X", b"Xyz", b"R{}", b"Rnull", b"w[]", b"k99999999999"] {
+            assert!(Packet::decode(bytes).is_err(), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The monitor's loop: everything that can happen to a running container, one thing after another.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use namespaces::{Exit, StartError};
+use network::Proxy;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{SocketFlags, accept_with};
+
+use super::client::Client;
+use super::finish;
+use super::log::Log;
+use super::packet::{CHUNK, Packet, Request, receive_packet};
+use super::session::Session;
+use crate::alive::AliveLock;
+use crate::container::Container;
+use crate::description::Description;
+use crate::exec::{self, ExecDescription};
+use crate::state::State;
+use crate::streams::Stream;
+
+/// The number of the main process's session.
+const MAIN: u32 = 0;
+
+/// A running container's monitor.
+pub struct Monitor {
+    container: Container,
+    description: Description,
+    state: State,
+    lock: Option<AliveLock>,
+    listener: OwnedFd,
+    log: Log,
+    sessions: Vec<Session>,
+    clients: Vec<Client>,
+    proxy: Option<Proxy>,
+    next_session: u32,
+    over: bool,
+}
+
+/// Whose descriptor is ready.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Listener,
+    Proxy,
+    Client(usize),
+    End(u32),
+    Output(u32, Stream),
+    Input(u32),
+}
+
+impl Monitor {
+    /// A monitor for a container that has just been started.
+    #[expect(clippy::too_many_arguments, reason = "all that a monitor has, each a thing of its own")]
+    pub fn new(
+        container: Container,
+        description: Description,
+        state: State,
+        lock: AliveLock,
+        listener: OwnedFd,
+        log: Log,
+        main: Session,
+        proxy: Option<Proxy>,
+    ) -> Monitor {
+        Monitor {
+            container,
+            description,
+            state,
+            lock: Some(lock),
+            listener,
+            log,
+            sessions: vec![main],
+            clients: Vec::new(),
+            proxy,
+            next_session: MAIN + 1,
+            over: false,
+        }
+    }
+
+    /// Somebody who is connected from the start.
+    pub fn add(&mut self, client: Client) {
+        self.clients.push(client);
+    }
+
+    /// Serves until the container has ended and everybody has been told.
+    pub fn serve(&mut self) -> Result<()> {
+        while !(self.over && self.clients.is_empty()) {
+            for source in self.wait()? {
+                self.handle(source)?;
+            }
+            self.clients.retain(|client| !client.is_done());
+        }
+        Ok(())
+    }
+
+    /// Waits until something is ready.
+    fn wait(&self) -> Result<Vec<Source>> {
+        let mut waiting = Waiting::default();
+        waiting.add(Source::Listener, self.listener.as_fd(), PollFlags::IN);
+        if let Some(proxy) = &self.proxy {
+            waiting.add(Source::Proxy, proxy.as_fd(), PollFlags::IN);
+        }
+        for (index, client) in self.clients.iter().enumerate() {
+            // What a client types is left with it while the process does not read: so the client notices as well.
+            let room = client.session.and_then(|number| self.session(number)).is_none_or(Session::has_room);
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, room);
+            flags.set(PollFlags::OUT, client.is_behind());
+            waiting.add(Source::Client(index), client.as_fd(), flags);
+        }
+        for session in &self.sessions {
+            waiting.add(Source::End(session.number), session.child.pidfd(), PollFlags::IN);
+            if !self.clients.iter().any(|client| client.session == Some(session.number) && client.is_full()) {
+                for (stream, fd) in session.outputs() {
+                    waiting.add(Source::Output(session.number, stream), fd, PollFlags::IN);
+                }
+            }
+            if let Some(fd) = session.wants_write() {
+                waiting.add(Source::Input(session.number), fd, PollFlags::OUT);
+            }
+        }
+        waiting.wait()
+    }
+
+    fn handle(&mut self, source: Source) -> Result<()> {
+        match source {
+            Source::Listener => self.accept(),
+            Source::Proxy => self.proxy.as_mut().map_or(Ok(()), Proxy::turn),
+            Source::Client(index) => {
+                self.clients[index].flush();
+                self.listen_to(index);
+                Ok(())
+            }
+            Source::End(number) => self.end(number),
+            Source::Output(number, stream) => {
+                self.pass_output(number, stream);
+                Ok(())
+            }
+            Source::Input(number) => {
+                if let Some(session) = self.session_mut(number) {
+                    session.write_input();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn session(&self, number: u32) -> Option<&Session> {
+        self.sessions.iter().find(|session| session.number == number)
+    }
+
+    fn session_mut(&mut self, number: u32) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.number == number)
+    }
+
+    fn accept(&mut self) -> Result<()> {
+        // The socket lies in a directory of mode 0700: whoever can reach it is the owner of the state directory.
+        if let Ok(socket) = accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            self.clients.push(Client::new(socket)?);
+        }
+        Ok(())
+    }
+
+    /// Takes the packets that a client has sent.
+    fn listen_to(&mut self, index: usize) {
+        let mut buffer = Vec::new();
+        loop {
+            let client = &mut self.clients[index];
+            match receive_packet(client.as_fd(), &mut buffer) {
+                Ok(Some(packet)) => self.obey(index, packet),
+                Ok(None) => return self.lose(index),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(_) => return client.hang_up(), // it speaks another language
+            }
+            let number = self.clients[index].session;
+            if number.and_then(|number| self.session(number)).is_some_and(|session| !session.has_room()) {
+                return;
+            }
+        }
+    }
+
+    /// A client is gone. The input that it gave ends; a terminal's does not, somebody else may attach to it.
+    fn lose(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        client.hang_up();
+        if let (true, Some(number)) = (client.gives_input, client.session)
+            && let Some(session) = self.session_mut(number)
+            && !session.has_terminal()
+        {
+            session.end_input();
+        }
+    }
+
+    fn obey(&mut self, index: usize, packet: Packet) {
+        if let Packet::Request(request) = packet {
+            return self.answer(index, request);
+        }
+        let client = &self.clients[index];
+        let Some(number) = client.session else { return };
+        let gives_input = client.gives_input;
+        let Some(session) = self.session_mut(number) else { return };
+        match packet {
+            Packet::Input(bytes) if gives_input => session.push_input(&bytes),
+            Packet::InputEnd if gives_input => session.end_input(),
+            Packet::Resize(size) => session.resize(size),
+            Packet::Signal(signal) => drop(session.signal(signal)), // it may just have ended
+            _ => {}
+        }
+    }
+
+    fn answer(&mut self, index: usize, request: Request) {
+        if self.clients[index].session.is_some() {
+            return; // a second request on one connection
+        }
+        let result = self.carry_out(index, request);
+        let client = &mut self.clients[index];
+        match result {
+            Ok(pid) => client.tell(&Packet::Started(pid)),
+            Err(error) => {
+                client.tell(&Packet::Failed(StartError::from(&error)));
+                client.finished = true;
+            }
+        }
+    }
+
+    /// Carries a request out, and gives the pid of the process that it is about.
+    fn carry_out(&mut self, index: usize, request: Request) -> Result<i32> {
+        let main = self.sessions.iter().find(|session| session.number == MAIN);
+        let main = main.context("the container is not running")?;
+        let pid = main.child.pid().as_raw();
+        let client = &mut self.clients[index];
+        match request {
+            Request::Attach { input, output } => {
+                client.session = Some(MAIN);
+                client.gives_input = input;
+                client.takes_output = output;
+                Ok(pid)
+            }
+            Request::Wait => {
+                client.session = Some(MAIN);
+                Ok(pid)
+            }
+            Request::Signal(signal) => {
+                client.finished = true;
+                main.signal(signal)?;
+                Ok(pid)
+            }
+            Request::Exec(exec) => self.exec(index, &exec),
+        }
+    }
+
+    fn exec(&mut self, index: usize, exec: &ExecDescription) -> Result<i32> {
+        let main = self.session(MAIN).context("the container is not running")?;
+        let (process, isolations, ends) = exec::assemble(exec, &self.description, main.child.pid())?;
+        let created = namespaces::Container::new(process, isolations, network::undo).create()?;
+        let child = created.start()?.release();
+        let pid = child.pid().as_raw();
+        let number = self.next_session;
+        self.next_session += 1;
+        self.sessions.push(Session::new(number, child, &ends)?);
+        let client = &mut self.clients[index];
+        client.session = Some(number);
+        client.gives_input = exec.interactive;
+        client.takes_output = true;
+        Ok(pid)
+    }
+
+    /// Carries some output of a process to its clients and, if it is the main one, to the log. Tells how much.
+    fn pass_output(&mut self, number: u32, stream: Stream) -> usize {
+        let mut buffer = [0; CHUNK];
+        let Some(session) = self.session_mut(number) else { return 0 };
+        let length = session.read_output(stream, &mut buffer);
+        let bytes = &buffer[..length];
+        if bytes.is_empty() {
+            return 0;
+        }
+        if number == MAIN {
+            self.log.write(stream, bytes);
+        }
+        let packet = match stream {
+            Stream::Output => Packet::Output(bytes.to_vec()),
+            Stream::Error => Packet::ErrorOutput(bytes.to_vec()),
+        };
+        for client in self.clients.iter_mut().filter(|client| client.session == Some(number) && client.takes_output) {
+            client.tell(&packet);
+        }
+        length
+    }
+
+    /// A process has ended.
+    fn end(&mut self, number: u32) -> Result<()> {
+        // All that it has written is in the pipes by now; who else may hold their other ends is not waited for.
+        for stream in [Stream::Output, Stream::Error] {
+            while self.pass_output(number, stream) > 0 {}
+        }
+        let Some(at) = self.sessions.iter().position(|session| session.number == number) else { return Ok(()) };
+        let exit = self.sessions.remove(at).reap()?;
+        if number == MAIN {
+            self.end_container(exit)?;
+        }
+        for client in self.clients.iter_mut().filter(|client| client.session == Some(number)) {
+            client.tell(&Packet::Exited(exit.code()));
+            client.finished = true;
+        }
+        Ok(())
+    }
+
+    fn end_container(&mut self, exit: Exit) -> Result<()> {
+        self.over = true;
+        self.proxy = None;
+        self.log.finish();
+        // What else was executed in the container has ended with its pid 1, unless it shares the host's pids.
+        let result = finish(&self.container, &self.description, &mut self.state, exit);
+        self.lock = None;
+        // Those who have not asked for anything come too late.
+        self.clients.iter_mut().filter(|client| client.session.is_none()).for_each(Client::hang_up);
+        result
+    }
+}
+
+/// What is waited for.
+#[derive(Default)]
+struct Waiting<'a> {
+    sources: Vec<Source>,
+    fds: Vec<PollFd<'a>>,
+}
+
+impl<'a> Waiting<'a> {
+    fn add(&mut self, source: Source, fd: BorrowedFd<'a>, flags: PollFlags) {
+        self.sources.push(source);
+        self.fds.push(PollFd::from_borrowed_fd(fd, flags));
+    }
+
+    fn wait(mut self) -> Result<Vec<Source>> {
+        match poll(&mut self.fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("wait for the container"),
+        }
+        let ready = self.fds.iter().map(|fd| !fd.revents().is_empty());
+        Ok(self.sources.iter().zip(ready).filter(|(_, ready)| *ready).map(|(source, _)| *source).collect())
+    }
+}

@@ -1,0 +1,115 @@
+//! Where things are on disk.
+//!
+//! ```text
+//! ROOT = --root, else $MINIDOCKER_ROOT, else /var/lib/minidocker (root) or $XDG_DATA_HOME/minidocker
+//!   images/           an OCI image layout
+//!   layers/<diffid>/  unpacked once, shared by all
+//!   containers/<id>/  container.json state.json records.json log alive attach.sock upper/ work/ rootfs/ …
+//!   names/<name>      the id of the container of that name: claimed by an exclusive create
+//!   starting/<id>     there while a container is being made or started: what a kill -9 leaves, the next start tidies
+//!   networks/ volumes/ build-cache/ tmp/
+//! ```
+
+use std::collections::hash_map::DefaultHasher;
+use std::env;
+use std::fs::DirBuilder;
+use std::hash::{Hash, Hasher};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use images::Store;
+use namespaces::rootless;
+use network::Bridge;
+
+/// The engine's state directory, and what is derived from it.
+#[derive(Clone, Debug)]
+pub struct Root {
+    path: PathBuf,
+}
+
+impl Root {
+    /// Opens the state directory, making it if it is missing.
+    ///
+    /// Its mode is 0700: layers hold set-uid programs that nobody outside a container should reach (CVE-2021-41091).
+    pub fn open(chosen: Option<PathBuf>) -> Result<Root> {
+        let path = chosen.map_or_else(default_path, Ok)?;
+        let path = std::path::absolute(&path).with_context(|| format!("find the state directory {}", path.display()))?;
+        let root = Root { path };
+        if !root.containers().is_dir() {
+            for directory in ["", "containers", "names", "starting", "tmp", "volumes"] {
+                let directory = root.path.join(directory);
+                let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+                made.with_context(|| format!("make the state directory {}", directory.display()))?;
+            }
+        }
+        Ok(root)
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The image store.
+    pub fn store(&self) -> Result<Store> {
+        Store::open(&self.path)
+    }
+
+    /// One directory for each container.
+    pub fn containers(&self) -> PathBuf {
+        self.path.join("containers")
+    }
+
+    /// One file for each name.
+    pub fn names(&self) -> PathBuf {
+        self.path.join("names")
+    }
+
+    /// One file for each container that is being made.
+    pub fn starting(&self) -> PathBuf {
+        self.path.join("starting")
+    }
+
+    /// One directory for each named volume.
+    pub fn volumes(&self) -> PathBuf {
+        self.path.join("volumes")
+    }
+
+    /// What is thrown away and has not been deleted yet.
+    pub fn tmp(&self) -> PathBuf {
+        self.path.join("tmp")
+    }
+
+    /// The default network.
+    pub fn bridge(&self) -> Bridge {
+        Bridge::derive(&self.path)
+    }
+
+    /// The parent of the containers' cgroups. Like every host-wide name it is derived from the path, so that two state
+    /// directories never meet.
+    pub fn cgroup(&self) -> String {
+        format!("minidocker-{}", self.hash())
+    }
+
+    fn hash(&self) -> String {
+        let mut hasher = DefaultHasher::new(); // its keys are fixed, unlike RandomState's
+        self.path.hash(&mut hasher);
+        format!("{:08x}", hasher.finish() as u32)
+    }
+}
+
+fn default_path() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("MINIDOCKER_ROOT").filter(|path| !path.is_empty()) {
+        return Ok(path.into());
+    }
+    if !rootless() {
+        return Ok("/var/lib/minidocker".into());
+    }
+    let data = env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".local/share"));
+    match data.or(home) {
+        Some(data) => Ok(data.join("minidocker")),
+        None => bail!("no place for state: set MINIDOCKER_ROOT, XDG_DATA_HOME or HOME"),
+    }
+}

@@ -1,0 +1,113 @@
+//! What has happened to a container: written by its monitor, read by everybody.
+
+use std::fs;
+
+use anyhow::Result;
+use network::Endpoint;
+use serde::{Deserialize, Serialize};
+
+use crate::alive;
+use crate::container::Container;
+
+/// The content of `state.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// Whether the main process was started and has not been seen to end.
+    pub running: bool,
+    /// The pid of the main process on the host, 0 when there is none.
+    pub pid: i32,
+    /// When that process was started, in the kernel's ticks since boot: a pid alone may come to name another one.
+    pub pid_started: u64,
+    /// When it was started, as RFC 3339 in UTC; empty if never.
+    pub started: String,
+    /// When it ended; empty if it has not.
+    pub finished: String,
+    /// Its exit status.
+    pub exit_code: i32,
+    /// Whether the kernel killed a process of it for want of memory.
+    pub oom_killed: bool,
+    /// Why it could not be started.
+    pub error: String,
+    /// Where it is to be found on its network.
+    pub endpoint: Endpoint,
+}
+
+/// How a container is, for a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Made and never started.
+    Created,
+    /// Being started just now.
+    Starting,
+    /// It runs, and its monitor looks after it.
+    Running,
+    /// It runs, but its monitor was killed: nobody reads its output or will see how it ends.
+    Unmonitored,
+    /// It has ended.
+    Exited,
+    /// Its monitor was killed and it has ended since: how, nobody saw.
+    Lost,
+}
+
+impl Status {
+    /// Docker's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Created | Status::Starting => "created",
+            Status::Running | Status::Unmonitored => "running",
+            Status::Exited => "exited",
+            Status::Lost => "dead",
+        }
+    }
+
+    /// Whether its main process runs.
+    pub fn is_running(self) -> bool {
+        matches!(self, Status::Running | Status::Unmonitored)
+    }
+}
+
+/// How a container is, with the state that says so. The monitor may change it between the two looks that this takes, so a
+/// contradiction is looked at again.
+pub fn status(container: &Container) -> Result<(Status, State)> {
+    let mut state = container.state()?;
+    for _ in 0..3 {
+        let monitor = alive::holder(&container.directory());
+        let status = match (state.running, monitor) {
+            (true, Some(_)) => return Ok((Status::Running, state)),
+            (false, Some(_)) => Status::Starting,
+            (true, None) if process_started(state.pid) == Some(state.pid_started) => Status::Unmonitored,
+            (true, None) => Status::Lost,
+            (false, None) if state.started.is_empty() && state.error.is_empty() => return Ok((Status::Created, state)),
+            (false, None) => return Ok((Status::Exited, state)),
+        };
+        let again = container.state()?;
+        if again == state {
+            return Ok((status, state));
+        }
+        state = again;
+    }
+    Ok((if state.running { Status::Running } else { Status::Exited }, state))
+}
+
+/// When a process was started, in ticks since boot: field 22 of `/proc/PID/stat`, `proc_pid_stat(5)`. `None` if there is
+/// no such process, or only what is left of one.
+pub fn process_started(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the command's name in parentheses and may itself hold anything.
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    let zombie = matches!(fields.next()?, "Z" | "X");
+    let started = fields.nth(18)?.parse().ok()?;
+    (!zombie).then_some(started)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_ourselves_were_started() {
+        assert!(process_started(std::process::id() as i32).unwrap() > 0);
+        assert_eq!(process_started(i32::MAX), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! A container's mounts as data for `container.json`, and where named volumes lie.
+
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use rootfs::{Mount, MountSource, Propagation, Volume, VolumeSource};
+use rustix::mount::MountAttrFlags;
+use serde::{Deserialize, Serialize};
+
+use crate::id;
+use crate::root::Root;
+
+/// A mount, written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedMount {
+    /// Where, inside.
+    pub destination: PathBuf,
+    /// `bind`, `tmpfs`, `dev`, `proc`, `sysfs`, `devpts`, `mqueue` or `cgroup`.
+    pub kind: String,
+    /// Of a bind: what, on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<PathBuf>,
+    /// Of a bind: whether what is mounted below the source comes along.
+    #[serde(default)]
+    pub recursive: bool,
+    /// Of a bind: whether a missing source is made.
+    #[serde(default)]
+    pub create: bool,
+    /// The `MOUNT_ATTR_…` flags of `mount_setattr(2)`.
+    pub attributes: u32,
+    /// The file system's own options.
+    #[serde(default)]
+    pub data: Vec<String>,
+    /// `private`, `slave` or `shared`.
+    pub propagation: String,
+    /// The name of the volume that the source is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+}
+
+impl SavedMount {
+    /// Whether it can only be read.
+    pub fn is_read_only(&self) -> bool {
+        MountAttrFlags::from_bits_retain(self.attributes).contains(MountAttrFlags::MOUNT_ATTR_RDONLY)
+    }
+}
+
+impl From<&Mount> for SavedMount {
+    fn from(mount: &Mount) -> SavedMount {
+        let (kind, bind) = match &mount.source {
+            MountSource::Bind { path, recursive, create } => ("bind", Some((path.clone(), *recursive, *create))),
+            MountSource::Tmpfs => ("tmpfs", None),
+            MountSource::Dev => ("dev", None),
+            MountSource::Proc => ("proc", None),
+            MountSource::Sysfs => ("sysfs", None),
+            MountSource::Devpts => ("devpts", None),
+            MountSource::Mqueue => ("mqueue", None),
+            MountSource::Cgroup => ("cgroup", None),
+        };
+        let propagation = match mount.propagation {
+            Propagation::Private => "private",
+            Propagation::Slave => "slave",
+            Propagation::Shared => "shared",
+        };
+        let (source, recursive, create) = bind.map_or((None, false, false), |(path, r, c)| (Some(path), r, c));
+        SavedMount {
+            destination: mount.destination.clone(),
+            kind: kind.into(),
+            source,
+            recursive,
+            create,
+            attributes: mount.attributes.bits(),
+            data: mount.data.clone(),
+            propagation: propagation.into(),
+            volume: None,
+        }
+    }
+}
+
+impl TryFrom<&SavedMount> for Mount {
+    type Error = anyhow::Error;
+
+    fn try_from(saved: &SavedMount) -> Result<Mount> {
+        let source = match saved.kind.as_str() {
+            "bind" => MountSource::Bind {
+                path: saved.source.clone().context("a bind without a source")?,
+                recursive: saved.recursive,
+                create: saved.create,
+            },
+            "tmpfs" => MountSource::Tmpfs,
+            "dev" => MountSource::Dev,
+            "proc" => MountSource::Proc,
+            "sysfs" => MountSource::Sysfs,
+            "devpts" => MountSource::Devpts,
+            "mqueue" => MountSource::Mqueue,
+            "cgroup" => MountSource::Cgroup,
+            other => anyhow::bail!("a mount of an unknown kind: {other:?}"),
+        };
+        let mut mount = Mount::new(source, &saved.destination);
+        mount.attributes = MountAttrFlags::from_bits_retain(saved.attributes);
+        mount.data = saved.data.clone();
+        mount.propagation = match saved.propagation.as_str() {
+            "slave" => Propagation::Slave,
+            "shared" => Propagation::Shared,
+            _ => Propagation::Private,
+        };
+        Ok(mount)
+    }
+}
+
+/// Where a volume lies on the host; made if it is new. A name is a plain file name, as containers' names are.
+pub fn locate(root: &Root, volume: &Volume) -> Result<PathBuf> {
+    let name = match &volume.source {
+        VolumeSource::Host(path) => return Ok(path.clone()),
+        VolumeSource::Named(name) => name.clone(),
+        VolumeSource::Anonymous => id::new_id()?,
+    };
+    id::check_name(&name).context("the volume")?;
+    let data = root.volumes().join(&name).join("_data");
+    // 0755: the containers that mount it may run as any user. Nobody else gets to it, through directories of mode 0700.
+    match DirBuilder::new().recursive(true).mode(0o755).create(&data) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("make the volume {name}"))
+        }
+        _ => Ok(data),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_down_is_what_was_planned() {
+        let mut mounts = rootfs::default_mounts();
+        mounts.push(Mount::bind("/srv", "/data").read_only());
+        for mount in mounts {
+            let text = serde_json::to_string(&SavedMount::from(&mount)).unwrap();
+            let saved: SavedMount = serde_json::from_str(&text).unwrap();
+            assert_eq!(Mount::try_from(&saved).unwrap(), mount);
+        }
+    }
+}
