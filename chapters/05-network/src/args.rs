@@ -86,7 +86,9 @@ fn check_publishable(mode: &Mode, ports: &[Port]) -> Result<()> {
                 port.host_port
             ),
         },
-        Mode::None => bail!("port {} cannot be published with --network none: the container has no network", port.container_port),
+        Mode::None => {
+            bail!("port {} cannot be published with --network none: the container has no network", port.container_port)
+        }
         Mode::Container(_) => bail!(
             "port {} cannot be published with --network {mode}: publish it on the container whose network is shared",
             port.container_port
@@ -140,7 +142,9 @@ impl ExtraHost {
     /// `host-gateway` where the container has no way to the host.
     pub fn resolve(&self, gateway: Option<Ipv4Addr>) -> Result<IpAddr> {
         self.address.or(gateway.map(IpAddr::V4)).with_context(|| {
-            format!("--add-host {self}: the container's network does not reach the host (it would with --network bridge)")
+            format!(
+                "--add-host {self}: the container's network does not reach the host (it would with --network bridge)"
+            )
         })
     }
 }
@@ -148,7 +152,11 @@ impl ExtraHost {
 /// Refuses what would add words or lines of its own to a file like /etc/hosts.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     ensure!(!name.is_empty(), "an empty host name");
-    ensure!(name.len() <= 255, "the host name {:?}… is longer than 255 bytes", name.chars().take(20).collect::<String>());
+    ensure!(
+        name.len() <= 255,
+        "the host name {:?}… is longer than 255 bytes",
+        name.chars().take(20).collect::<String>()
+    );
     let strange = |c: char| c.is_whitespace() || c.is_control() || c == '#';
     ensure!(!name.contains(strange), "the host name {name:?} contains a character that no name has");
     Ok(())
@@ -181,7 +189,9 @@ mod tests {
         assert_eq!(read("db:::1").as_deref(), Some("db:::1"));
         assert_eq!(read("db=[fe80::1]").as_deref(), Some("db:fe80::1"));
         assert_eq!(read("h:host-gateway").as_deref(), Some("h:host-gateway"));
-        for text in ["db", "db:", ":10.0.0.1", "a b:10.0.0.1", "db\n6.6.6.6 bank:10.0.0.1", "db:10.0.0.1 x", "#:1.1.1.1"] {
+        for text in
+            ["db", "db:", ":10.0.0.1", "a b:10.0.0.1", "db\n6.6.6.6 bank:10.0.0.1", "db:10.0.0.1 x", "#:1.1.1.1"]
+        {
             assert_eq!(read(text), None, "{text:?}");
         }
     }

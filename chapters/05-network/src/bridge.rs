@@ -55,9 +55,9 @@ impl Bridge {
     pub fn settings(&self) -> Result<Option<Settings>> {
         let path = self.settings_file();
         match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .with_context(|| format!("{} is damaged (remove it when no container of this bridge runs)", path.display())),
+            Ok(text) => serde_json::from_slice(&text).map(Some).with_context(|| {
+                format!("{} is damaged (remove it when no container of this bridge runs)", path.display())
+            }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }

@@ -67,7 +67,9 @@ pub fn rules(filter: &mut Table, bridge: &str) -> Result<Vec<Change>> {
     for chain in [USER, FORWARD] {
         if filter.chain_policy(chain)?.is_some() {
             let rules = filter.commented_rules(chain)?.into_iter();
-            found.extend(rules.filter(|rule| ours.contains(&rule.comment)).map(|rule| Change::DeleteRule(chain, rule.handle)));
+            found.extend(
+                rules.filter(|rule| ours.contains(&rule.comment)).map(|rule| Change::DeleteRule(chain, rule.handle)),
+            );
         }
     }
     Ok(found)

@@ -64,10 +64,14 @@ fn stand_link(bridge: &Bridge, subnet: Subnet, links: &mut Links) -> Result<u32>
     // The containers have no IPv6; with link-local addresses they could talk past the rules, which are IPv4's.
     let switch = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
     match fs::write(&switch, "1") {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(|| format!("write 1 to {switch}")),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("write 1 to {switch}"));
+        }
         _ => {}
     }
-    links.add_address(index, subnet.gateway(), subnet).with_context(|| format!("give the bridge {name} its address"))?;
+    links
+        .add_address(index, subnet.gateway(), subnet)
+        .with_context(|| format!("give the bridge {name} its address"))?;
     links.set_up(index).with_context(|| format!("set the bridge {name} up"))?;
     Ok(index)
 }
@@ -97,7 +101,9 @@ pub fn unpublish(table: &mut Table, removals: &[Change]) -> Result<()> {
     for changes in std::iter::once(removals).chain(alone) {
         match table.apply(changes) {
             Ok(()) if changes.len() == removals.len() => return Ok(()),
-            Err(error) if errno(&error) != Some(libc::ENOENT) => return Err(error).context("unpublish ports in nftables"),
+            Err(error) if errno(&error) != Some(libc::ENOENT) => {
+                return Err(error).context("unpublish ports in nftables");
+            }
             _ => {}
         }
     }
@@ -133,7 +139,9 @@ pub fn reset(bridge: &Bridge) -> Result<()> {
     let mut table = Table::new(bridge.name())?;
     links.delete(bridge.name())?;
     if table.exists()? {
-        table.apply(&[Change::DeleteTable]).with_context(|| format!("take the nftables table {} away", bridge.name()))?;
+        table
+            .apply(&[Change::DeleteTable])
+            .with_context(|| format!("take the nftables table {} away", bridge.name()))?;
     }
     forward::shut(bridge.name())?;
     let ours = bridge.settings()?.is_some_and(|settings| settings.forwarding_was_off);

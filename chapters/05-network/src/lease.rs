@@ -51,9 +51,8 @@ impl Leases {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Leases::default()),
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         };
-        serde_json::from_slice(&text).with_context(|| {
-            format!("{} is damaged (remove it when no container of this bridge runs)", path.display())
-        })
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{} is damaged (remove it when no container of this bridge runs)", path.display()))
     }
 
     /// Writes the file, whole or not at all.

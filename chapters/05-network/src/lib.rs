@@ -42,7 +42,7 @@ pub use args::{ExtraHost, NetworkArgs, NetworkOptions};
 pub use bridge::Bridge;
 pub use host::{host_objects, reset};
 pub use mode::Mode;
-pub use network::{Endpoint, Handle, Network, leases, release};
+pub use network::{Endpoint, Handle, Network, file_mounts, leases, release};
 pub use proxy::Proxy;
 pub use publish::{Port, Protocol};
 pub use subnet::Subnet;

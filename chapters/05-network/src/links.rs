@@ -59,9 +59,7 @@ impl Links {
         request.encode().push_ifname_bytes(name.as_bytes());
         let mut reply = self.socket.request(&request).context("ask for an interface")?;
         match reply.recv_one() {
-            Ok((header, _)) => {
-                Ok(Some(Link { index: header.ifi_index as u32, up: header.ifi_flags & IFF_UP != 0 }))
-            }
+            Ok((header, _)) => Ok(Some(Link { index: header.ifi_index as u32, up: header.ifi_flags & IFF_UP != 0 })),
             Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("look for the interface {name}")),
         }
@@ -130,8 +128,7 @@ impl Links {
     /// Lets a port of a bridge send a frame back where it came from.
     pub fn set_hairpin(&mut self, name: &str) -> Result<()> {
         let link = self.find(name)?.with_context(|| format!("the interface {name} is gone"))?;
-        let header =
-            Ifinfomsg { ifi_family: libc::AF_BRIDGE as u8, ifi_index: link.index as i32, ..Ifinfomsg::new() };
+        let header = Ifinfomsg { ifi_family: libc::AF_BRIDGE as u8, ifi_index: link.index as i32, ..Ifinfomsg::new() };
         let mut request = rt_link::Request::new().op_setlink_do(&header);
         let mut attributes = request.encode();
         let message = attributes.as_vec_mut();
@@ -145,8 +142,7 @@ impl Links {
 
     /// Sets an interface up.
     pub fn set_up(&mut self, index: u32) -> Result<()> {
-        let header =
-            Ifinfomsg { ifi_index: index as i32, ifi_flags: IFF_UP, ifi_change: IFF_UP, ..Ifinfomsg::new() };
+        let header = Ifinfomsg { ifi_index: index as i32, ifi_flags: IFF_UP, ifi_change: IFF_UP, ..Ifinfomsg::new() };
         let request = rt_link::Request::new().op_setlink_do(&header);
         self.ask(&request).context("set an interface up")
     }

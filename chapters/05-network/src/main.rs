@@ -1,2 +1,189 @@
-//! To be written.
-fn main() {}
+//! `ch05`: run a command with an address of its own.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use cgroups::CgroupArgs;
+use clap::{Args, Parser, Subcommand};
+use layers::args::{LayerArgs, Scratch};
+use namespaces::wait::Forwarder;
+use namespaces::{Container, Isolation, Kind, NamespaceArgs, Process, rootless};
+use network::{Bridge, Handle, Mode, Network, NetworkArgs, file_mounts, leases, release, undo};
+use rootfs::{Root, Rootfs, RootfsArgs};
+
+/// A process with an address of its own: a bridge, NAT, published ports, names.
+///
+/// The root is made of layers (chapter 4). The bridge and its rules stay on the host for the next container; `reset`
+/// takes them away.
+#[derive(Parser)]
+#[command(name = "ch05", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mkdir -p box/bin box/www && cp /bin/busybox box/bin && chroot box /bin/busybox --install -s /bin
+  ch05 run --layer box ip addr                         an address on the bridge
+  ch05 run --layer box -p 8080:80 httpd -f -h /www     then: curl http://127.0.0.1:8080/
+  ch05 run --layer box --network none ip addr          only lo
+  ch05 run --layer box --network host ip addr          the host's own
+  ch05 run --layer box --network container:4711 ip addr
+  ch05 info                                            what is left on the host, and who has which address
+  ch05 reset                                           take it away
+
+The bridge needs root; an ordinary user has --network none and host.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a command with a network
+    #[command(disable_help_flag = true)]
+    Run(Box<Run>),
+    /// Show what the bridge has on the host, and its addresses
+    Info(State),
+    /// Take the bridge and its rules away
+    Reset(State),
+}
+
+#[derive(Args)]
+struct State {
+    /// Where addresses are noted; the bridge's name comes from it
+    #[arg(long, value_name = "DIR", default_value = "/run/ch05")]
+    state: PathBuf,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    state: State,
+    #[command(flatten)]
+    layers: LayerArgs,
+    #[command(flatten)]
+    files: RootfsArgs,
+    #[command(flatten)]
+    limits: CgroupArgs,
+    #[command(flatten)]
+    namespaces: NamespaceArgs,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, required = true)]
+    command: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    namespaces::main(|cli: Cli| match cli.command {
+        Command::Run(args) => run(*args),
+        Command::Info(args) => info(&Bridge::derive(&args.state)),
+        Command::Reset(args) => network::reset(&Bridge::derive(&args.state)).map(|()| 0),
+    })
+}
+
+fn run(mut args: Run) -> Result<i32> {
+    let mut process = Process::new(args.command);
+    process.init = args.namespaces.init;
+    args.files.set_cwd(&mut process)?;
+
+    // Chapter 1 leaves the network namespace to this one.
+    let shared = args.namespaces.share.contains(&Kind::Net);
+    let default = if shared {
+        Mode::Host
+    } else if rootless() {
+        Mode::None
+    } else {
+        Mode::Bridge
+    };
+    let options = args.network.options(default)?;
+    ensure!(!shared || options.mode == Mode::Host, "--share net and --network {} contradict each other", options.mode);
+    args.namespaces.share.push(Kind::Net);
+
+    let bridge = Bridge::derive(&args.state.state);
+    let id = new_id();
+    let hostname = hostname(&mut args.namespaces, &options.mode, &id);
+    if options.mode == Mode::Bridge && !rootless() {
+        collect_dead(&bridge)?;
+    }
+
+    let scratch = Scratch::new()?;
+    let files = scratch.directory("files")?;
+    let mut isolations = args.limits.isolations(&args.namespaces, "ch05", &id)?;
+    // Only what the caller cannot know.
+    let announce = options.ports.iter().any(|port| port.host_port != port.host_port_end || port.host_port == 0);
+    let network = Network::new(options, bridge, &id, &hostname, Some(files.clone()));
+    let handle = network.handle();
+    let layers = args.layers.isolation(&scratch)?;
+    let mut rootfs = Rootfs::new(Root::Mounted(layers.mountpoint.clone()));
+    rootfs.mounts = args.files.mounts()?;
+    rootfs.mounts.extend(file_mounts(&files, &rootfs.mounts));
+    rootfs.read_only = args.files.read_only;
+    isolations.push(Box::new(network));
+    isolations.push(Box::new(layers));
+    isolations.push(Box::new(rootfs));
+    serve_to_end(process, isolations, &handle, announce)
+}
+
+/// As chapter 1's `run_to_end`, and serves the published ports meanwhile.
+fn serve_to_end(
+    mut process: Process,
+    isolations: Vec<Box<dyn Isolation>>,
+    handle: &Handle,
+    announce: bool,
+) -> Result<i32> {
+    process.die_with_parent = true;
+    let forwarder = Forwarder::new()?;
+    let created = Container::new(process, isolations, undo).create()?;
+    if announce {
+        handle.endpoint().ports.iter().for_each(|port| eprintln!("ch05: published {port}"));
+    }
+    let mut proxy = handle.take_proxy();
+    let running = created.start()?;
+    let service = match &mut proxy {
+        Some(proxy) => {
+            let readable = proxy.as_fd().try_clone_to_owned().context("watch the published ports")?;
+            Some((readable, || proxy.turn()))
+        }
+        None => None,
+    };
+    forwarder.until_end_serving(running.child(), service)?;
+    Ok(running.wait()?.code())
+}
+
+/// The name by which the container knows itself: what was asked for, else its id; on the host's network the host's.
+fn hostname(namespaces: &mut NamespaceArgs, mode: &Mode, id: &str) -> String {
+    if namespaces.hostname.is_none() && (*mode == Mode::Host || !namespaces.kinds().contains(&Kind::Uts)) {
+        return rustix::system::uname().nodename().to_string_lossy().into_owned();
+    }
+    namespaces.hostname.get_or_insert_with(|| id.to_owned()).clone()
+}
+
+/// Our process id and the time, so that whoever finds a lease can see whether its owner may still be there.
+fn new_id() -> String {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:06x}{:06x}", std::process::id(), clock.as_micros() & 0xff_ffff)
+}
+
+/// Gives back the addresses of runs that were killed and could not do it themselves.
+fn collect_dead(bridge: &Bridge) -> Result<()> {
+    for (_, id) in leases(bridge)? {
+        let pid = id.get(..id.len().saturating_sub(6)).and_then(|pid| u32::from_str_radix(pid, 16).ok());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            release(bridge, &id)?;
+        }
+    }
+    Ok(())
+}
+
+fn info(bridge: &Bridge) -> Result<i32> {
+    for line in network::host_objects(bridge)? {
+        println!("{line}");
+    }
+    for (address, id) in leases(bridge)? {
+        println!("address {address} of {id}");
+    }
+    Ok(0)
+}

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use namespaces::{Birth, Child, Gate, Isolation, Kind, Process, Record, rootless};
+use rootfs::Mount;
 use serde::{Deserialize, Serialize};
 
 use crate::args::{NetworkOptions, check_name};
@@ -27,6 +28,8 @@ use crate::{host, hosts, resolv, ruleset};
 
 /// The name of a record of this chapter.
 pub const RECORD: &str = "network";
+/// The files of names, as they are called below `/etc`.
+const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
 /// The interface inside.
 const INSIDE: &str = "eth0";
 
@@ -88,7 +91,13 @@ struct Attached {
 impl Network {
     /// The network of a container that is not there yet. `hosts`, `hostname` and `resolv.conf` are written into
     /// `files`, from where the root filesystem binds them over the image's own.
-    pub fn new(options: NetworkOptions, bridge: Bridge, container: &str, hostname: &str, files: Option<PathBuf>) -> Network {
+    pub fn new(
+        options: NetworkOptions,
+        bridge: Bridge,
+        container: &str,
+        hostname: &str,
+        files: Option<PathBuf>,
+    ) -> Network {
         Network {
             options,
             bridge,
@@ -173,7 +182,7 @@ impl Network {
                 hosts::for_container(endpoint.address, &self.hostname, &extra),
             )
         };
-        for (name, text) in [("resolv.conf", resolv), ("hosts", hosts), ("hostname", format!("{}\n", self.hostname))] {
+        for (name, text) in FILES.into_iter().zip([resolv, hosts, format!("{}\n", self.hostname)]) {
             let path = dir.join(name);
             fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
         }
@@ -280,6 +289,14 @@ pub fn leases(bridge: &Bridge) -> Result<Vec<(Ipv4Addr, String)>> {
     Ok(leases.iter().map(|(address, lease)| (address, lease.container.clone())).collect())
 }
 
+/// The three files that [`Network`] writes into `dir`, as mounts over the image's own, but for those over which the
+/// user mounts something else.
+pub fn file_mounts(dir: &Path, others: &[Mount]) -> Vec<Mount> {
+    let taken = |place: &Path| others.iter().any(|mount| mount.destination == place);
+    let places = FILES.map(|name| (dir.join(name), Path::new("/etc").join(name)));
+    places.into_iter().filter(|(_, place)| !taken(place)).map(|(file, place)| Mount::bind(file, place)).collect()
+}
+
 /// The host's end gets a name that no end before it had: one of a container just dead may be there for 30 ms more.
 fn create_veth(attached: &mut Attached, container: &str, namespace: &OwnedFd) -> Result<String> {
     let id: String = container.chars().filter(char::is_ascii_alphanumeric).take(6).collect();
@@ -308,7 +325,8 @@ fn create_veth(attached: &mut Attached, container: &str, namespace: &OwnedFd) ->
 }
 
 fn namespace_of(target: &str) -> Result<OwnedFd> {
-    let pid: u32 = target.parse().ok().with_context(|| format!("container:{target}: {target:?} is not a process id"))?;
+    let pid: u32 =
+        target.parse().ok().with_context(|| format!("container:{target}: {target:?} is not a process id"))?;
     let path = format!("/proc/{pid}/ns/net");
     let file = File::open(&path).with_context(|| format!("join the network of process {pid}: open {path}"))?;
     Ok(file.into())

@@ -10,6 +10,7 @@ use std::io;
 use anyhow::{Context, Result};
 use netlink_bindings::nftables::{self as raw, Chained, Nfgenmsg, PushExprListAttrs, Request};
 use netlink_bindings::traits::Pusher;
+use netlink_bindings::utils::push_header;
 use netlink_socket2::{NetlinkSocket, ReplyError};
 
 use crate::links::errno;
@@ -119,7 +120,9 @@ impl Table {
         let mut request = Request::new().op_gettable_do(&header());
         request.encode().push_name(&self.name);
         let mut reply = self.socket.request(&request).map_err(no_nftables)?;
-        found(reply.recv_one()).with_context(|| format!("look for the nftables table {:?}", self.name)).map(|it| it.is_some())
+        found(reply.recv_one())
+            .with_context(|| format!("look for the nftables table {:?}", self.name))
+            .map(|it| it.is_some())
     }
 
     /// The policy of a chain (`NF_ACCEPT`, `NF_DROP`; none where no hook leads into it); `None` if there is no such chain.
@@ -254,7 +257,13 @@ fn push<P: Pusher>(list: PushExprListAttrs<P>, expression: &Expression) -> PushE
             comparison.nested_data().push_value(bytes).end_nested().end_nested().end_nested()
         }
         Lookup(map) => {
-            element.nested_data_lookup().push_set(map).push_sreg(KEY).push_dreg(KEY).end_nested().end_nested()
+            let mut lookup = element.nested_data_lookup().push_set(map);
+            // By hand: the bindings (0.3.5) number the two registers as if NFTA_LOOKUP_SET_ID stood before them.
+            for (attribute, register) in [(NFTA_LOOKUP_SREG, KEY), (NFTA_LOOKUP_DREG, KEY)] {
+                push_header(lookup.as_vec_mut(), attribute, 4);
+                lookup.as_vec_mut().extend(register.to_be_bytes());
+            }
+            lookup.end_nested().end_nested()
         }
         TranslateDestination => {
             let nat = element.nested_data_nat().push_type(libc::NFT_NAT_DNAT as u32).push_family(libc::AF_INET as u32);
@@ -315,6 +324,8 @@ fn comment_of(data: &[u8]) -> Option<String> {
 /// `linux/netfilter/nf_tables.h`
 const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
 const NFTA_FIB_F_DADDR: u32 = 1 << 1;
+const NFTA_LOOKUP_SREG: u16 = 2;
+const NFTA_LOOKUP_DREG: u16 = 3;
 
 #[cfg(test)]
 mod tests {

@@ -115,13 +115,8 @@ fn parse(text: &str) -> Result<Vec<Port>> {
     let host = if host.is_empty() { 0..=0 } else { port_range(host).context("host port")? };
 
     let (hosts, containers) = (host.len(), container.len());
-    let port = |host_port, host_port_end, container_port| Port {
-        host_ip,
-        host_port,
-        host_port_end,
-        container_port,
-        protocol,
-    };
+    let port =
+        |host_port, host_port_end, container_port| Port { host_ip, host_port, host_port_end, container_port, protocol };
     if *host.start() == 0 {
         ensure!(*host.end() == 0, "host port 0 cannot begin a range");
         return Ok(container.map(|inner| port(0, 0, inner)).collect());
@@ -129,7 +124,10 @@ fn parse(text: &str) -> Result<Vec<Port>> {
     if containers == 1 {
         return Ok(vec![port(*host.start(), *host.end(), *container.start())]);
     }
-    ensure!(hosts == containers, "{hosts} host ports for {containers} container ports: the two ranges must be of one length");
+    ensure!(
+        hosts == containers,
+        "{hosts} host ports for {containers} container ports: the two ranges must be of one length"
+    );
     Ok(host.zip(container).map(|(outer, inner)| port(outer, outer, inner)).collect())
 }
 
@@ -148,9 +146,10 @@ fn split_address(text: &str) -> Result<(Option<IpAddr>, &str)> {
             if address.is_empty() {
                 return Ok((None, ports));
             }
-            let parsed = address.parse().ok().with_context(|| {
-                format!("{address:?} is not an IP address (HOST-ADDRESS:HOST-PORT:CONTAINER-PORT)")
-            })?;
+            let parsed = address
+                .parse()
+                .ok()
+                .with_context(|| format!("{address:?} is not an IP address (HOST-ADDRESS:HOST-PORT:CONTAINER-PORT)"))?;
             Ok((Some(parsed), ports))
         }
         _ => bail!("too many colons (an IPv6 address goes into brackets: [::1]:8080:80)"),

@@ -111,7 +111,9 @@ fn explain(port: &Port, error: &io::Error) -> anyhow::Error {
         (first, last) => format!("every port from {first} to {last}"),
     };
     let why = match error.kind() {
-        ErrorKind::AddrInUse => format!("{number} is already in use on the host (publish another, or stop what listens there)"),
+        ErrorKind::AddrInUse => {
+            format!("{number} is already in use on the host (publish another, or stop what listens there)")
+        }
         ErrorKind::PermissionDenied => format!("{number} is reserved for root (publish one above 1023)"),
         ErrorKind::AddrNotAvailable => format!(
             "{} is not an address of this host",

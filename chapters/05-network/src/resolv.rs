@@ -36,7 +36,8 @@ impl Dns {
 
 /// The host's file, as text; nothing if it has none.
 pub fn of_host() -> String {
-    let read = |path: &str| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let read =
+        |path: &str| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let text = read("/etc/resolv.conf");
     // systemd-resolved: the real servers stand elsewhere (systemd-resolved.service(8)).
     if nameservers(&text) == [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53))] {
@@ -92,11 +93,8 @@ fn write(host: &str, servers: impl Iterator<Item = String>, dns: &Dns) -> String
     if !search.is_empty() {
         let _ = writeln!(text, "search {}", search.join(" "));
     }
-    let options = if dns.options.is_empty() {
-        values(host, "options")
-    } else {
-        dns.options.iter().map(String::as_str).collect()
-    };
+    let options =
+        if dns.options.is_empty() { values(host, "options") } else { dns.options.iter().map(String::as_str).collect() };
     if !options.is_empty() {
         let _ = writeln!(text, "options {}", options.join(" "));
     }

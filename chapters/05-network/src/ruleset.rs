@@ -199,11 +199,8 @@ mod tests {
     fn elements_by_where_a_port_is_published() {
         let address = Ipv4Addr::new(172, 18, 0, 2);
         let plan = publish(address, &ports(&["8080:80", "192.0.2.1:53:5353/udp", "127.0.0.1:81:81", "[::]:82:82"]));
-        let any = Change::AddElement(
-            PUBLISHED_ANY,
-            vec![6, 0, 0, 0, 0x1f, 0x90, 0, 0],
-            vec![172, 18, 0, 2, 0, 80, 0, 0],
-        );
+        let any =
+            Change::AddElement(PUBLISHED_ANY, vec![6, 0, 0, 0, 0x1f, 0x90, 0, 0], vec![172, 18, 0, 2, 0, 80, 0, 0]);
         let specific = Change::AddElement(
             PUBLISHED,
             vec![192, 0, 2, 1, 17, 0, 0, 0, 0, 53, 0, 0],
