@@ -1,7 +1,7 @@
 //! Stopping all processes of a cgroup, waking them, killing them.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 
-use crate::group::write;
 use crate::{Controller, Group};
 
 /// How long freezing and killing may take. A process in uninterruptible sleep can hold out for ever.
@@ -63,7 +62,7 @@ pub fn kill_all(group: &Group) -> Result<()> {
     let mut pause = Duration::from_micros(100);
     loop {
         let by_kernel = match &group.unified {
-            Some(directory) => found(write(&directory.join("cgroup.kill"), "1")).context("write to cgroup.kill")?,
+            Some(directory) => write(&directory.join("cgroup.kill"), "1").context("write to cgroup.kill")?,
             None => false,
         };
         // Also if the kernel has done it: v1 members that were moved out of the v2 cgroup are still here.
@@ -111,7 +110,7 @@ impl Switch<'_> {
             Switch::Unified(directory) => (directory.join("cgroup.freeze"), if frozen { "1" } else { "0" }),
             Switch::Legacy(directory) => (directory.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" }),
         };
-        found(write(&file, value)).with_context(|| format!("write {value} to {}", file.display()))?;
+        write(&file, value).with_context(|| format!("write {value} to {}", file.display()))?;
         Ok(())
     }
 
@@ -125,9 +124,9 @@ impl Switch<'_> {
     }
 }
 
-/// Whether the file was there to be written to.
-fn found(written: io::Result<()>) -> io::Result<bool> {
-    match written {
+/// Writes to a control file; whether there was one to write to.
+fn write(file: &Path, value: &str) -> io::Result<bool> {
+    match File::options().write(true).open(file).and_then(|mut file| file.write_all(value.as_bytes())) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
         Err(error) => Err(error),

@@ -16,7 +16,8 @@
 //! | [`args`], [`limits`] | the flags; what they ask for, and what contradicts itself or the machine |
 //! | [`hierarchy`] | which trees this machine has, and which controller lives where |
 //! | [`plan`](mod@plan) | from limits to directories and writes: pure and printable |
-//! | [`group`] | a cgroup that exists: carrying the plan out, joining, removing |
+//! | `carry_out` | doing what was planned |
+//! | [`group`] | a cgroup that exists: its directories, its processes, its end |
 //! | [`freezer`] | stopping all its processes, waking them, killing them |
 //! | [`accounting`] | what it used, and whether it ran out of memory |
 //! | [`devices`], [`device_program`] | which devices may be opened: v1 by lines, v2 by a small program in the kernel |
@@ -27,6 +28,7 @@
 
 pub mod accounting;
 pub mod args;
+mod carry_out;
 pub mod device_program;
 pub mod devices;
 pub mod freezer;
@@ -48,7 +50,7 @@ pub use group::Group;
 pub use hierarchy::{Controller, Hierarchies};
 pub use isolation::{Cgroup, Join};
 pub use limits::Limits;
-pub use plan::Plan;
+pub use plan::{Plan, Step};
 pub use quantity::{format_bytes, parse_bytes, parse_cpus};
 
 /// Undoes a record of this chapter: kills what may still live in the cgroup and removes it. Hands others to chapter 1.

@@ -1,0 +1,148 @@
+//! Carrying a plan out.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+
+use crate::plan::{enabling, inherited};
+use crate::{Plan, Step, device_program};
+
+impl Plan {
+    /// Carries the plan out.
+    ///
+    /// Between making the parent and making the cgroup in it, somebody else's [`Group::remove`](crate::Group::remove)
+    /// may take the parent away again, as it was empty. That shows as ENOENT, and we start over; the steps up to there
+    /// can be repeated.
+    pub fn carry_out(&self) -> Result<()> {
+        let mut progress = Progress::default();
+        let mut attempts = 100;
+        let mut steps = self.steps.iter();
+        while let Some(step) = steps.next() {
+            match progress.take(step) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound && !step.is_limit() && attempts > 0 => {
+                    attempts -= 1;
+                    steps = self.steps.iter();
+                }
+                Err(error) => return Err(step.explain(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How far a plan has been carried out.
+#[derive(Default)]
+struct Progress<'a> {
+    /// The leaves that we have made ourselves: they must have been new once, not at every attempt.
+    made: BTreeSet<&'a Path>,
+    /// The control file that was written to last: a list of devices is many writes to one.
+    open: Option<(&'a Path, File)>,
+}
+
+impl<'a> Progress<'a> {
+    fn take(&mut self, step: &'a Step) -> io::Result<()> {
+        match step {
+            Step::Parent(path) => fs::create_dir(path).or_else(unless(ErrorKind::AlreadyExists)),
+            Step::Leaf(path) if self.made.contains(path.as_path()) => {
+                fs::create_dir(path).or_else(unless(ErrorKind::AlreadyExists))
+            }
+            Step::Leaf(path) => {
+                fs::create_dir(path)?;
+                self.made.insert(path);
+                Ok(())
+            }
+            Step::Enable { directory, controllers, needed } => {
+                let mut file = open(&directory.join("cgroup.subtree_control"))?;
+                match file.write_all(enabling(controllers).as_bytes()) {
+                    // Nothing but accounting was to come of it.
+                    Err(error) if is_refusal(&error) && needed.is_none() => Ok(()),
+                    other => other,
+                }
+            }
+            Step::Inherit(file) => {
+                let Some(from) = inherited(file) else { return Ok(()) };
+                if !fs::read_to_string(file)?.trim().is_empty() {
+                    return Ok(());
+                }
+                open(file)?.write_all(fs::read_to_string(from)?.trim().as_bytes())
+            }
+            Step::Write { file, value, optional: true, .. } => {
+                self.write(file, value).or_else(unless(ErrorKind::NotFound))
+            }
+            Step::Write { file, value, .. } => self.write(file, value),
+            Step::Devices { directory, rules } => device_program::attach(directory, rules),
+        }
+    }
+
+    /// One write(2) per value: that is how a control file tells values apart.
+    fn write(&mut self, path: &'a Path, value: &str) -> io::Result<()> {
+        match &mut self.open {
+            Some((known, file)) if *known == path => file.write_all(value.as_bytes()),
+            other => other.insert((path, open(path)?)).1.write_all(value.as_bytes()),
+        }
+    }
+}
+
+/// Opens a control file, never creating one.
+fn open(path: &Path) -> io::Result<File> {
+    File::options().write(true).open(path)
+}
+
+/// Takes one kind of error for success.
+fn unless(kind: ErrorKind) -> impl Fn(io::Error) -> io::Result<()> {
+    move |error| if error.kind() == kind { Ok(()) } else { Err(error) }
+}
+
+/// v2 refuses to hand controllers down from a cgroup that has processes, or to hand down what it does not have.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ResourceBusy | ErrorKind::NotFound)
+}
+
+impl Step {
+    /// Whether the cgroup's directories are all there when this step is taken.
+    fn is_limit(&self) -> bool {
+        matches!(self, Step::Write { .. } | Step::Devices { .. })
+    }
+
+    /// An error in the words of who asked, with the way out where there is one.
+    fn explain(&self, error: io::Error) -> anyhow::Error {
+        let way_out = match (self, error.kind()) {
+            (Step::Leaf(path), ErrorKind::AlreadyExists) => {
+                format!("another container has this name; if not, remove what is left of it: rmdir {}", path.display())
+            }
+            (Step::Parent(_) | Step::Leaf(_), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
+                "it takes root, or a cgroup that was delegated: systemd-run --user --scope -p Delegate=yes COMMAND"
+                    .into()
+            }
+            (Step::Enable { directory, .. }, ErrorKind::ResourceBusy) => format!(
+                "processes are in {0} itself, and in cgroup v2 only a leaf may have processes: move them first: mkdir {0}/init; \
+                 for p in $(cat {0}/cgroup.procs); do echo $p > {0}/init/cgroup.procs; done",
+                directory.display()
+            ),
+            (Step::Enable { .. }, ErrorKind::NotFound) => "that controller is not handed down to there".into(),
+            (Step::Write { flag: "--memory-swap", .. }, ErrorKind::NotFound) => {
+                "this kernel does not account swap: boot it with swapaccount=1, or leave the flag out".into()
+            }
+            (Step::Write { .. }, ErrorKind::NotFound) => "this kernel does not have that limit".into(),
+            (Step::Write { .. }, ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {
+                "the cgroup above may allow less than that".into()
+            }
+            _ => String::new(),
+        };
+        let what = match self {
+            Step::Parent(path) | Step::Leaf(path) => format!("create cgroup {}", path.display()),
+            Step::Enable { directory, controllers, needed } => {
+                let flag = needed.map(|flag| format!(" for {flag}")).unwrap_or_default();
+                format!("enable {} in {}{flag}", enabling(controllers), directory.display())
+            }
+            Step::Inherit(file) => format!("take over {}", file.display()),
+            Step::Write { file, value, flag, .. } => format!("{flag}: write {value:?} to {}", file.display()),
+            Step::Devices { directory, .. } => format!("limit devices in {}", directory.display()),
+        };
+        if way_out.is_empty() { anyhow!(error).context(what) } else { anyhow!("{what}: {error} ({way_out})") }
+    }
+}
