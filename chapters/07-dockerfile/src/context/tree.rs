@@ -108,6 +108,16 @@ impl Tree {
         Ok(Tree { root, origin, ignore })
     }
 
+    /// The tree of an image, by a descriptor of its root.
+    pub fn of_image(root: OwnedFd) -> Tree {
+        Tree { root, origin: Origin::Image, ignore: Ignore::default() }
+    }
+
+    /// What kind of place it is.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
     /// What `source` names: one thing, or what its wildcards match, sorted; less what `exclude` names below it.
     ///
     /// # Errors
@@ -125,7 +135,9 @@ impl Tree {
                     bail!("forbidden path outside the build context: {source}");
                 }
                 Component::ParentDir => {
-                    found.iter_mut().for_each(|path| drop(path.pop()));
+                    for path in &mut found {
+                        path.pop();
+                    }
                     continue;
                 }
                 Component::Normal(name) => name,
@@ -169,12 +181,6 @@ impl Tree {
             bail!("{} changed while it was read (build again)", node.path.display());
         }
         Ok(file)
-    }
-
-    /// Opens a node only to name it: for its extended attributes.
-    pub fn open_path(&self, node: &Node) -> Result<OwnedFd> {
-        open_in_root_nofollow(self.root.as_fd(), &node.path, OFlags::PATH | OFlags::NOFOLLOW)
-            .with_context(|| format!("open {}", node.path.display()))
     }
 
     fn hidden(&self, path: &Path) -> bool {

@@ -49,6 +49,11 @@ pub(crate) fn read(source: &Source, line: &mut Line, mut next: usize, escape: ch
     Ok(next)
 }
 
+/// Whether `text` is nothing but the opening of a heredoc.
+pub(crate) fn is_heredoc(text: &str) -> bool {
+    !text.contains(char::is_whitespace) && opening(text).is_some()
+}
+
 /// Reads a word of the form `[fd]<<[-]NAME`, NAME perhaps quoted.
 pub(crate) fn opening(word: &str) -> Option<Heredoc> {
     let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;

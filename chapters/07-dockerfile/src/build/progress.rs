@@ -1,0 +1,75 @@
+//! What a build tells whoever watches it.
+
+use std::cell::RefCell;
+use std::io::{IsTerminal, stderr};
+
+/// Watches a build.
+pub trait Progress {
+    /// A step begins: number, how many there will be, the instruction.
+    fn step(&self, number: usize, total: usize, instruction: &str);
+    /// The step that began need not be done: the cache has its result.
+    fn cached(&self);
+    /// Something the author should know.
+    fn note(&self, text: &str);
+    /// Whether what RUN's commands print is kept back, and shown only if one fails.
+    fn keeps_output(&self) -> bool {
+        false
+    }
+}
+
+/// One line a step, on standard error: `[2/5] RUN make`.
+#[derive(Debug, Default)]
+pub struct Plain {
+    last: RefCell<String>,
+}
+
+impl Progress for Plain {
+    fn step(&self, number: usize, total: usize, instruction: &str) {
+        let line = format!("[{number}/{total}] {}", one_line(instruction));
+        eprintln!("{line}");
+        *self.last.borrow_mut() = line;
+    }
+
+    fn cached(&self) {
+        // On a terminal the word joins its line; in a file a line once written stays.
+        match stderr().is_terminal() {
+            true => eprintln!("\x1b[1A\x1b[2K{} CACHED", self.last.borrow()),
+            false => eprintln!("CACHED"),
+        }
+    }
+
+    fn note(&self, text: &str) {
+        eprintln!("note: {text}");
+    }
+}
+
+/// Says nothing.
+#[derive(Debug, Default)]
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn step(&self, _: usize, _: usize, _: &str) {}
+    fn cached(&self) {}
+    fn note(&self, _: &str) {}
+    fn keeps_output(&self) -> bool {
+        true
+    }
+}
+
+/// An instruction as one line of moderate length, without what would move a terminal's cursor.
+pub fn one_line(instruction: &str) -> String {
+    let words: Vec<&str> = instruction.split_whitespace().collect();
+    let line: String = words.join(" ").chars().filter(|c| !c.is_control()).collect();
+    if line.chars().count() <= 100 { line } else { line.chars().take(99).chain(['…']).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_become_one_short_line() {
+        assert_eq!(one_line("RUN a   \tb\x1b[2J"), "RUN a b[2J");
+        assert_eq!(one_line(&"é".repeat(200)).chars().count(), 100);
+    }
+}

@@ -1,0 +1,253 @@
+//! RUN: a container of the image so far, whose writable layer is kept.
+//!
+//! Its list of isolations is that of every container: there is no second way to run a command.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use cgroups::{Cgroup, DeviceRules, Limits};
+use images::User;
+use layers::{Layers, Upper};
+use namespaces::{Container, Exit, Gate, Isolation, Kind, NamespaceArgs, Process, Running};
+use network::network::file_mounts;
+use network::{Bridge, Mode, Network, NetworkArgs};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rootfs::{Mount, Root, Rootfs};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+
+use crate::syntax::Heredoc;
+
+use super::stubs;
+
+/// One RUN, with everything replaced and resolved.
+#[derive(Debug, Clone)]
+pub struct RunStep {
+    /// The command, shell included.
+    pub argv: Vec<String>,
+    /// Its environment, `KEY=value`.
+    pub env: Vec<String>,
+    /// The user, `name|uid[:group|gid]`.
+    pub user: String,
+    /// The working directory.
+    pub workdir: String,
+    /// How it is connected.
+    pub network: Mode,
+    /// A script to be executed itself (a heredoc that begins with `#!`).
+    pub script: Option<Heredoc>,
+}
+
+/// Where RUN's containers live.
+pub struct Surroundings<'a> {
+    /// The engine's directory, from which the bridge has its name.
+    pub root: &'a Path,
+    /// Where the container's own directories are made.
+    pub scratch: PathBuf,
+    /// The cgroup below which the container has its own.
+    pub cgroup_parent: &'a str,
+    /// The layers below, base first.
+    pub lower: &'a [PathBuf],
+    /// What the last isolations are: the user and its rights.
+    pub extra: &'a dyn Fn(&RunStep) -> Result<Vec<Box<dyn Isolation>>>,
+    /// Keep the output back unless the command fails.
+    pub keep_output: bool,
+}
+
+/// The user alone: what RUN has where no engine adds its privileges.
+pub fn plain_user(step: &RunStep) -> Result<Vec<Box<dyn Isolation>>> {
+    Ok(vec![Box::new(User::new(step.user.clone()))])
+}
+
+/// Runs the step with `upper` as its writable layer. An error if it does not end with 0.
+pub fn run(step: &RunStep, around: &Surroundings<'_>, upper: &Path) -> Result<()> {
+    let make = |name: &str| -> Result<PathBuf> {
+        let path = around.scratch.join(name);
+        fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
+        Ok(path)
+    };
+    let files = make("files")?;
+    let layers = Layers {
+        lower: around.lower.to_vec(),
+        // Should the machine crash, the build is begun again: no need to wait for the disk.
+        upper: Upper { upper: upper.to_owned(), work: make("work")?, volatile: true },
+        mountpoint: make("merged")?,
+    };
+    let mut rootfs = Rootfs::new(Root::Mounted(layers.mountpoint.clone()));
+    rootfs.mounts.extend(file_mounts(&files, &rootfs.mounts));
+    if let Some(script) = &step.script {
+        rootfs.mounts.push(script_mount(script, &around.scratch)?);
+    }
+    let mountpoints: Vec<PathBuf> = rootfs.mounts.iter().map(|mount| mount.destination.clone()).collect();
+
+    let id = container_id();
+    let hostname = "buildkitsandbox"; // the name that scripts in the wild know
+    let mut namespaces = NamespaceArgs::default();
+    namespaces.hostname = Some(hostname.to_owned());
+    namespaces.share = vec![Kind::Net]; // the network's business
+    let network = NetworkArgs { network: Some(step.network.clone()), ..NetworkArgs::default() };
+    let network = network.options(Mode::None)?;
+    let cgroup = Cgroup::new(&format!("{}/{id}", around.cgroup_parent), Limits::default());
+    let output = Output::new(around.keep_output)?;
+    let kept = output.kept()?;
+
+    let mut isolations = namespaces.isolations()?;
+    isolations.push(Box::new(cgroup.devices(DeviceRules::usual())));
+    isolations.push(Box::new(Network::new(network, Bridge::derive(around.root), &id, hostname, Some(files))));
+    isolations.push(Box::new(layers));
+    isolations.push(Box::new(rootfs));
+    isolations.push(Box::new(output));
+    isolations.extend((around.extra)(step)?);
+
+    let exit = start_and_wait(process(step), isolations)?;
+    if exit != Exit::Code(0) {
+        if let Some(mut kept) = kept {
+            show(&mut kept)?;
+        }
+        return Err(Failed { command: step.argv.join(" "), exit }.into());
+    }
+    stubs::remove(upper, around.lower, &mountpoints)
+}
+
+/// A command that ran and failed.
+#[derive(Debug)]
+pub struct Failed {
+    command: String,
+    /// How it ended.
+    pub exit: Exit,
+}
+
+impl std::error::Error for Failed {}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Failed { command, exit } = self;
+        write!(f, "the command {} did not succeed: ", super::progress::one_line(command))?;
+        match exit {
+            Exit::Code(code) => write!(f, "exit code {code}"),
+            Exit::Signal(number) => write!(f, "killed by signal {number}"),
+        }
+    }
+}
+
+fn process(step: &RunStep) -> Process {
+    let argv = match &step.script {
+        Some(script) => vec![OsString::from(script_path(script))],
+        None => step.argv.iter().map(OsString::from).collect(),
+    };
+    let mut process = Process::new(argv);
+    process.env = step.env.iter().map(OsString::from).collect();
+    process.set_env_default("PATH", namespaces::process::DEFAULT_PATH);
+    process.cwd = Path::new("/").join(&step.workdir);
+    // The command ends with the build, even if that is killed.
+    process.die_with_parent = true;
+    process
+}
+
+/// Runs to the end, or until somebody wants the build to stop.
+///
+/// The container's first process has signals like ^C ignored for it by the kernel (`pid_namespaces(7)`), so it is killed
+/// with its container; all that it had is taken back on the way out.
+fn start_and_wait(process: Process, isolations: Vec<Box<dyn Isolation>>) -> Result<Exit> {
+    let mut stop = SigSet::empty();
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|signal| stop.add(signal));
+    let before = stop.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK).context("hold signals back")?;
+    let signals = SignalFd::with_flags(&stop, SfdFlags::SFD_CLOEXEC).context("signalfd")?;
+    let result = Container::new(process, isolations, network::undo).create().and_then(|created| created.start());
+    let result = result.and_then(|running| wait_or_stop(running, &signals));
+    before.thread_set_mask().context("let signals through again")?;
+    result
+}
+
+fn wait_or_stop(running: Running, signals: &SignalFd) -> Result<Exit> {
+    loop {
+        let mut fds =
+            [PollFd::new(running.child().pidfd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).context("wait for the command"),
+        }
+        if fds[0].any().unwrap_or(false) {
+            return running.wait();
+        }
+        if fds[1].any().unwrap_or(false) {
+            signals.read_signal().context("read a signal")?;
+            bail!("interrupted");
+        }
+    }
+}
+
+/// Begins with our process id, so that whoever finds an address leased to it can see whether we are still there.
+fn container_id() -> String {
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("build-{}-{:06x}", std::process::id(), clock.as_micros() & 0xff_ffff)
+}
+
+/// Gives back the addresses of builds that were killed.
+pub fn collect_dead(root: &Path) -> Result<()> {
+    let bridge = Bridge::derive(root);
+    for (_, id) in network::leases(&bridge)? {
+        let pid = id.strip_prefix("build-").and_then(|rest| rest.split('-').next());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            network::release(&bridge, &id)?;
+        }
+    }
+    Ok(())
+}
+
+fn script_path(script: &Heredoc) -> String {
+    format!("/dev/pipes/{}", script.name)
+}
+
+fn script_mount(script: &Heredoc, scratch: &Path) -> Result<Mount> {
+    let file = scratch.join("script");
+    fs::write(&file, &script.content).with_context(|| format!("write {}", file.display()))?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+    Ok(Mount::bind(file, script_path(script)).read_only())
+}
+
+/// Where the command's streams lead: nothing to read, and what it prints to our standard error, as progress, or into a file
+/// in memory.
+struct Output {
+    input: OwnedFd,
+    output: OwnedFd,
+    keeps: bool,
+}
+
+impl Output {
+    fn new(keep: bool) -> Result<Output> {
+        let input = File::open("/dev/null").context("open /dev/null")?.into();
+        let output = match keep {
+            true => rustix::fs::memfd_create("output", rustix::fs::MemfdFlags::CLOEXEC).context("memfd_create")?,
+            false => rustix::stdio::stderr().try_clone_to_owned().context("duplicate standard error")?,
+        };
+        Ok(Output { input, output, keeps: keep })
+    }
+
+    fn kept(&self) -> Result<Option<File>> {
+        self.keeps.then(|| self.output.try_clone().map(File::from)).transpose().context("duplicate the output")
+    }
+}
+
+impl Isolation for Output {
+    fn inside(&mut self, _: &Gate, _: &mut Process) -> Result<()> {
+        dup2_stdin(&self.input)?;
+        dup2_stdout(&self.output)?;
+        dup2_stderr(&self.output)?;
+        Ok(())
+    }
+}
+
+fn show(kept: &mut File) -> Result<()> {
+    let mut text = Vec::new();
+    kept.rewind()?;
+    kept.take(1 << 20).read_to_end(&mut text)?;
+    std::io::stderr().write_all(&text)?;
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! A place for one build's directories, which is gone afterwards, also after `kill -9`: then the next build tidies up.
+
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use layers::remove_tree;
+
+/// `ROOT/tmp/build-<pid>`, removed when dropped.
+pub struct Workspace {
+    dir: PathBuf,
+    /// Held shared by every build, so that whoever gets it alone knows that what lies there belongs to nobody.
+    _lock: File,
+}
+
+impl Workspace {
+    /// Makes one below `root`, after removing what killed builds left.
+    pub fn new(root: &Path) -> Result<Workspace> {
+        let tmp = root.join("tmp");
+        fs::create_dir_all(&tmp).with_context(|| format!("make {}", tmp.display()))?;
+        let lock = File::create(tmp.join("build.lock")).context("open the lock of the builds")?;
+        if lock.try_lock().is_ok() {
+            remove_leftovers(&tmp)?;
+            lock.unlock().context("unlock the builds")?;
+        }
+        lock.lock_shared().context("lock the builds")?;
+        let dir = tmp.join(format!("build-{}", std::process::id()));
+        // Names are reused when process ids are; whose it was is dead.
+        let _ = remove_tree(&dir);
+        DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("make {}", dir.display()))?;
+        Ok(Workspace { dir, _lock: lock })
+    }
+
+    /// A new directory in it.
+    pub fn directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.dir.join(name);
+        DirBuilder::new()
+            .mode(0o755)
+            .recursive(true)
+            .create(&path)
+            .with_context(|| format!("make {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// The path of something that is not there yet.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        let _ = remove_tree(&self.dir);
+    }
+}
+
+fn remove_leftovers(tmp: &Path) -> Result<()> {
+    for entry in fs::read_dir(tmp).with_context(|| format!("list {}", tmp.display()))? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b"build-") {
+            remove_tree(&entry.path()).with_context(|| format!("remove {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
