@@ -52,7 +52,8 @@ impl<'a> Download<'a> {
 
     /// Asks for the rest of the blob. `Err`: it makes no sense to ask again.
     fn open(&mut self) -> io::Result<BodyReader<'static>> {
-        let (mut body, start) = self.registry.blob(self.blob, self.position).map_err(io::Error::other)?;
+        let opened = self.registry.blob(self.blob, self.position);
+        let (mut body, start) = opened.map_err(|error| io::Error::other(format!("{error:#}")))?;
         if start < self.position {
             // The server knows no ranges: what we have is read again and dropped.
             io::copy(&mut (&mut body).take(self.position - start), &mut io::sink())?;

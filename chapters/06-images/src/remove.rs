@@ -45,27 +45,55 @@ impl Store {
             Ok(name) => image.names.iter().find(|known| **known == name).cloned(),
             Err(_) => None,
         };
+        // One config may have several manifests: the same layers, compressed differently.
+        let mut same = self.images_with_id(&image.id)?;
         let mut removed = match by_name {
             Some(name) if image.names.len() > 1 => return self.untag(&image, &[name]),
-            Some(name) => self.untag(&image, &[name])?,
+            Some(name) => {
+                let removed = self.untag(&image, &[name])?;
+                self.unlist(&image)?;
+                same.retain(|other| other.digest != image.digest);
+                if !same.is_empty() {
+                    self.collect_garbage(in_use)?;
+                    return Ok(removed);
+                }
+                removed
+            }
             None => {
-                let repositories: HashSet<_> = image.names.iter().map(Reference::repository).collect();
+                let names = same.iter().flat_map(|image| &image.names);
+                let repositories: HashSet<_> = names.map(Reference::repository).collect();
                 if repositories.len() > 1 && !force {
                     let id = image.short_id();
                     bail!(
                         "conflict: unable to delete {id} (must be forced) - image is referenced in multiple repositories"
                     );
                 }
-                self.untag(&image, &image.names)?
+                let mut removed = Vec::new();
+                for image in &same {
+                    removed.extend(self.untag(image, &image.names)?);
+                    self.unlist(image)?;
+                }
+                removed
             }
         };
-        self.layout.update(|entries| {
-            entries.retain(|entry| !matches!(entry, Entry::Sound(entry) if entry.digest == image.digest));
-            Ok(())
-        })?;
         removed.push(Removed::Deleted(image.id));
         removed.extend(self.collect_garbage(in_use)?.into_iter().map(Removed::Deleted));
         Ok(removed)
+    }
+
+    fn images_with_id(&self, id: &Digest) -> Result<Vec<Image>> {
+        let entries = self.sound_entries()?;
+        let mut seen = HashSet::new();
+        let unique = entries.iter().filter(|entry| seen.insert(&entry.digest));
+        let images = unique.filter_map(|entry| self.load_image(entry, &entries).ok());
+        Ok(images.filter(|image| image.id == *id).collect())
+    }
+
+    fn unlist(&self, image: &Image) -> Result<()> {
+        self.layout.update(|entries| {
+            entries.retain(|entry| !matches!(entry, Entry::Sound(entry) if entry.digest == image.digest));
+            Ok(())
+        })
     }
 
     fn untag(&self, image: &Image, names: &[Reference]) -> Result<Vec<Removed>> {
