@@ -1,2 +1,63 @@
-//! To be written.
-fn main() {}
+//! `cargo x …`: what learners and maintainers run.
+//!
+//! In reading order:
+//!
+//! * [`workspace`]: where things are, and calling cargo.
+//! * [`tools`]: the programs that tests and benchmarks need, and getting them.
+//! * [`test`](mod@test): every check there is, with one line at the end.
+//! * [`vm`]: a machine with cgroup v2, in QEMU.
+//! * [`bench`](mod@bench): whole commands beside those of other engines.
+//! * [`doctor`]: what this machine can do.
+//!
+//! It reads files and starts programs; it uses no other crate of this workspace.
+
+mod bench;
+mod doctor;
+mod test;
+mod tools;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Runs this project's checks
+#[derive(Parser)]
+#[command(bin_name = "cargo x", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run all tests; as root on Debian or Ubuntu, install what they need first
+    Test(test::Args),
+    /// Say what this machine can do for the course and the tests, and what would mend the rest
+    Doctor,
+    /// Measure whole commands beside those of the engines installed here
+    Bench(bench::Args),
+    /// Run a command in a virtual machine with cgroup v2 alone
+    Vm(vm::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Test(args) => test::run(&args),
+        Command::Doctor => doctor::run(),
+        Command::Bench(args) => bench::run(&args),
+        Command::Vm(args) => vm::run(&args),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("cargo x: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The exit code of a subcommand, or why it could not do its work.
+type Outcome = Result<u8>;

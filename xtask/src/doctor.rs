@@ -1,0 +1,6 @@
+//! TODO
+use crate::Outcome;
+/// Run
+pub fn run() -> Outcome {
+    Ok(0)
+}
