@@ -1,6 +1,6 @@
 //! The flags of chapter 3, which every later program takes as well.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use cgroups::parse_bytes;
@@ -67,6 +67,11 @@ impl RootfsArgs {
             MountWish::Volume(_) => None,
         }));
         for volume in self.wished_volumes() {
+            ensure!(
+                !volume.relabel || !Path::new("/sys/fs/selinux/enforce").exists(),
+                "{}: files are not relabelled for SELinux yet (leave z or Z out, and use chcon)",
+                volume.destination.display()
+            );
             let path = match &volume.source {
                 VolumeSource::Host(path) => path.clone(),
                 VolumeSource::Named(_) | VolumeSource::Anonymous => locate(volume)?,

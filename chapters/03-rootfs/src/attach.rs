@@ -19,13 +19,13 @@ use crate::plan::may_cover_proc;
 use crate::sys::Reach;
 use crate::{cgroupfs, dev};
 
-/// Mounts `mount` inside `root`. `clone` is its source, if it is a bind that was cloned outside.
+/// Mounts `mount` inside `root`. `clone` is the clone of its source, if it is a bind.
 ///
 /// Called in the child, in its own mount namespace, before the pivot, with a umask of 0.
 pub(crate) fn attach(root: BorrowedFd<'_>, mount: &Mount, clone: Option<OwnedFd>) -> Result<()> {
     let attributes = mount.attributes;
     let detached = match &mount.source {
-        MountSource::Bind { .. } => clone.map_or_else(|| clone_source(mount), Ok)?,
+        MountSource::Bind { .. } => clone.context("its source was not cloned")?,
         MountSource::Tmpfs => new_filesystem("tmpfs", &tmpfs_options(root, mount), attributes)?,
         MountSource::Dev => new_filesystem("tmpfs", &mount.data, attributes)?,
         MountSource::Proc => proc(mount)?,

@@ -26,7 +26,7 @@ const MAX_RACES: usize = 128;
 
 /// How symbolic links on the way to a path are treated. None of them leads out of the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Links {
+pub(crate) enum Links {
     /// They are followed, as a process inside would.
     Follow,
     /// They are an error (ELOOP), the last component included: for places whose meaning nobody may move, like `/proc`.

@@ -42,7 +42,7 @@ pub mod wish;
 pub use args::RootfsArgs;
 pub use dev::Device;
 pub use in_root::{
-    Links, clean, create_in_root, mkdir_all_in_root, open_in_root, open_in_root_nofollow, open_root, parent_in_root,
+    clean, create_in_root, mkdir_all_in_root, open_in_root, open_in_root_nofollow, open_root, parent_in_root,
     read_in_root,
 };
 pub use mask::{default_masked_paths, default_readonly_paths};

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use cgroups::CgroupArgs;
 use clap::{Args, Parser, Subcommand};
+use namespaces::process::DEFAULT_PATH;
 use namespaces::{NamespaceArgs, Process, run_to_end};
 use rootfs::{Root, Rootfs, RootfsArgs, undo};
 
@@ -63,6 +64,11 @@ fn main() -> ExitCode {
 
 fn run(args: Run) -> Result<i32> {
     let mut process = Process::new(args.command);
+    // The host's environment means nothing in there, but for the terminal.
+    process.set_env("PATH", DEFAULT_PATH);
+    if let Some(term) = std::env::var_os("TERM") {
+        process.set_env("TERM", term);
+    }
     process.init = args.namespaces.init;
     args.files.set_cwd(&mut process)?;
 

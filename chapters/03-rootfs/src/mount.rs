@@ -230,3 +230,55 @@ pub fn default_mounts() -> Vec<Mount> {
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_spec(kind: &str, destination: &str, options: &[&str]) -> Result<Mount> {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        Mount::from_spec(kind, "/source", destination, &options)
+    }
+
+    #[test]
+    fn options_are_sorted_and_the_last_wins() {
+        let mut mount = Mount::new(MountSource::Tmpfs, "/run");
+        mount.set_options(["ro", "noexec", "size=1m", "exec", "rslave", "relatime"]);
+        assert_eq!(mount.attributes, Attr::MOUNT_ATTR_RDONLY);
+        assert_eq!(mount.data, ["size=1m"]);
+        assert_eq!(mount.propagation, Propagation::Slave);
+    }
+
+    #[test]
+    fn a_bind_of_the_runtime_spec() {
+        let mount = from_spec("none", "/data", &["rbind", "rro"]).unwrap();
+        let source = MountSource::Bind { path: "/source".into(), recursive: true, create: false };
+        assert_eq!((mount.source, mount.attributes), (source, Attr::MOUNT_ATTR_RDONLY));
+        let mount = from_spec("bind", "/data", &[]).unwrap();
+        assert!(matches!(mount.source, MountSource::Bind { recursive: false, .. }));
+    }
+
+    #[test]
+    fn the_default_table_survives_the_runtime_spec() {
+        let spec = [
+            ("proc", "/proc", "nosuid,noexec,nodev"),
+            ("tmpfs", "/dev", "nosuid,strictatime,mode=755,size=65536k"),
+            ("devpts", "/dev/pts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
+            ("sysfs", "/sys", "nosuid,noexec,nodev,ro"),
+            ("cgroup", "/sys/fs/cgroup", "ro,nosuid,noexec,nodev"),
+            ("mqueue", "/dev/mqueue", "nosuid,noexec,nodev"),
+            ("tmpfs", "/dev/shm", "nosuid,noexec,nodev,mode=1777,size=65536k"),
+        ];
+        let mounts = spec.map(|(kind, destination, options)| {
+            let options: Vec<&str> = options.split(',').collect();
+            from_spec(kind, destination, &options).unwrap()
+        });
+        assert_eq!(mounts.to_vec(), default_mounts());
+        assert!(from_spec("nfs", "/data", &[]).is_err());
+    }
+
+    #[test]
+    fn errors_name_source_and_destination() {
+        assert_eq!(Mount::bind("/srv", "/data").to_string(), "/srv on /data");
+    }
+}

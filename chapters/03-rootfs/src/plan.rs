@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::in_root::clean;
-use crate::mount::Mount;
+use crate::mount::{Mount, Propagation};
 
 /// What may be mounted over below `/proc`: single files that programs such as lxcfs replace with ones that tell of the
 /// container's limits. Anywhere else a mount could make `/proc/self/attr` or the like a file of the attacker's, and what a
@@ -49,6 +49,18 @@ pub fn plan(defaults: Vec<Mount>, user: Vec<Mount>) -> Result<Vec<Mount>> {
             mount.destination.display()
         );
         ensure!(taken.insert(mount.destination.clone()), "two mounts on {}", mount.destination.display());
+    }
+    for shared in user.iter().filter(|mount| mount.propagation == Propagation::Shared) {
+        let below = |mount: &&Mount| {
+            mount.destination != shared.destination && mount.destination.starts_with(&shared.destination)
+        };
+        if let Some(mount) = user.iter().find(below) {
+            bail!(
+                "the mount on {} would appear on the host, because {} is shared with it (use rslave or rprivate)",
+                mount.destination.display(),
+                shared.destination.display()
+            );
+        }
     }
     user.sort_by_key(|mount| mount.destination.components().count());
     let own_dev = taken.contains(Path::new("/dev"));
@@ -100,5 +112,13 @@ mod tests {
         }
         assert!(plan(vec![], vec![Mount::bind("/x", "/proc/meminfo")]).is_ok());
         assert!(plan(vec![], vec![Mount::bind("/x", "/a"), Mount::bind("/y", "/a/")]).is_err());
+    }
+
+    #[test]
+    fn nothing_is_mounted_into_what_the_host_shares() {
+        let mut shared = Mount::bind("/srv", "/data");
+        shared.propagation = Propagation::Shared;
+        assert!(plan(vec![], vec![shared.clone(), Mount::bind("/x", "/data/x")]).is_err());
+        assert!(plan(vec![], vec![shared, Mount::bind("/x", "/database")]).is_ok());
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use namespaces::{Birth, Gate, Isolation, Kind, Process};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MoveMountFlags, move_mount};
@@ -89,34 +89,19 @@ impl Isolation for Rootfs {
     }
 
     fn inside(&mut self, _gate: &Gate, process: &mut Process) -> Result<()> {
-        // The modes below are meant as they are written.
+        // The modes of all that is made here are meant as they are written.
         let mask = umask(Mode::empty());
-        // Clones first: what is private already has nothing left to be a slave of.
-        let mut clones = std::mem::take(&mut self.clones.mounts);
-        for (mount, clone) in self.mounts.iter().zip(&mut clones) {
-            if clone.is_none() && matches!(mount.source, MountSource::Bind { .. }) {
-                *clone = Some(clone_source(mount).with_context(|| format!("mount {mount}"))?);
-            }
-        }
+        // Before the propagation is cut: what is private has nothing left to be a slave of.
+        self.clone_the_rest()?;
         make_private()?;
         let root = self.attach_root()?;
-        for (mount, clone) in self.mounts.iter().zip(clones) {
-            attach(root.as_fd(), mount, clone).with_context(|| format!("mount {mount}"))?;
-        }
-        for device in &self.devices {
-            device.make(root.as_fd())?;
-        }
+        self.mount_all(root.as_fd())?;
         if process.create_cwd {
             // Now: soon the root may be read-only.
             mkdir_all_in_root(root.as_fd(), &process.cwd, Mode::from_raw_mode(0o755))
                 .with_context(|| format!("make the working directory {}", process.cwd.display()))?;
         }
-        mask::mask(root.as_fd(), &self.masked_paths)?;
-        mask::make_read_only(root.as_fd(), &self.readonly_paths)?;
-        if self.read_only {
-            mount_setattr(root.as_fd(), c"", Reach::Mount, MountAttrFlags::MOUNT_ATTR_RDONLY, None)
-                .context("make the root read-only")?;
-        }
+        self.protect(root.as_fd())?;
         pivot_into(root.as_fd())?;
         umask(mask);
         Ok(())
@@ -130,6 +115,16 @@ impl Isolation for Rootfs {
 }
 
 impl Rootfs {
+    /// Clones what could not be cloned outside.
+    fn clone_the_rest(&mut self) -> Result<()> {
+        for (mount, clone) in self.mounts.iter().zip(&mut self.clones.mounts) {
+            if clone.is_none() && matches!(mount.source, MountSource::Bind { .. }) {
+                *clone = Some(clone_source(mount).with_context(|| format!("mount {mount}"))?);
+            }
+        }
+        Ok(())
+    }
+
     /// Attaches the root's clone over `/`, where `pivot_root(2)` will find it: it must be a mount point, and the host's
     /// directory itself need not be one. Paths still begin at the old root, below it, until the pivot.
     fn attach_root(&mut self) -> Result<OwnedFd> {
@@ -141,6 +136,24 @@ impl Rootfs {
         move_mount(&root, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .with_context(|| format!("attach the root {}", path.display()))?;
         Ok(root)
+    }
+
+    fn mount_all(&mut self, root: BorrowedFd<'_>) -> Result<()> {
+        for (mount, clone) in self.mounts.iter().zip(self.clones.mounts.drain(..)) {
+            attach(root, mount, clone).with_context(|| format!("mount {mount}"))?;
+        }
+        self.devices.iter().try_for_each(|device| device.make(root))
+    }
+
+    /// Takes from the container what it may not see or change. Last, since the masks lie on the mounts.
+    fn protect(&self, root: BorrowedFd<'_>) -> Result<()> {
+        mask::mask(root, &self.masked_paths)?;
+        mask::make_read_only(root, &self.readonly_paths)?;
+        if self.read_only {
+            mount_setattr(root, c"", Reach::Mount, MountAttrFlags::MOUNT_ATTR_RDONLY, None)
+                .context("make the root read-only")?;
+        }
+        Ok(())
     }
 }
 
