@@ -74,6 +74,8 @@ fn place(root: BorrowedFd<'_>, mount: &Mount, leaf: Leaf) -> Result<OwnedFd> {
     // what is written to /proc/self/attr land in a file of its own (CVE-2019-19921, CVE-2023-27561, CVE-2026-41579).
     let links = if mount.is_system() { Links::Refuse } else { Links::Follow };
     let mode = match leaf {
+        // What tmpfs_options() will find when the container is started again: the kernel's own default.
+        Leaf::Directory if mount.source == MountSource::Tmpfs => Mode::from_raw_mode(0o1777),
         Leaf::Directory => Mode::from_raw_mode(0o755),
         Leaf::File => Mode::from_raw_mode(0o644),
     };
