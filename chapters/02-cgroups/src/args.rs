@@ -107,13 +107,8 @@ impl CgroupArgs {
     /// The isolations of chapters 1 and 2, in the order of a start.
     pub fn isolations(&self, namespaces: &NamespaceArgs, parent: &str, id: &str) -> Result<Vec<Box<dyn Isolation>>> {
         let mut isolations = namespaces.isolations()?;
-        let kinds = namespaces.kinds();
-        let mut cgroup = Cgroup::new(&self.path(parent, id), self.limits()?);
-        // Nobody can make a device node in a user namespace, and a user could not enforce the list either.
-        if !kinds.contains(&Kind::User) {
-            cgroup = cgroup.devices(self.devices());
-        }
-        let own_namespace = kinds.contains(&Kind::Cgroup);
+        let cgroup = self.cgroup(parent, id)?;
+        let own_namespace = namespaces.kinds().contains(&Kind::Cgroup);
         isolations.push(Box::new(if own_namespace { cgroup } else { cgroup.in_host_namespace() }));
         Ok(isolations)
     }

@@ -49,8 +49,9 @@ impl Cgroup {
 
     /// Lets the container open (and make nodes for) these devices only.
     ///
-    /// Without effect in a user namespace: nobody can make a device node there, and opening the nodes that it is given
-    /// is what their owner and mode say.
+    /// Without effect unless we are root of the machine: who is not can make no device node, neither by hand nor by
+    /// unpacking an image, and could not enforce the list either. A container with a user namespace that root starts
+    /// does need it: a node in its image, unpacked by root, opens there as its mode says.
     pub fn devices(mut self, rules: DeviceRules) -> Cgroup {
         self.devices = Some(rules);
         self
@@ -67,7 +68,8 @@ impl Cgroup {
         if let Some(plan) = self.plan.get() {
             return Ok(plan.as_ref());
         }
-        let devices = self.devices.as_ref().filter(|_| in_initial_user_namespace());
+        let enforceable = || !namespaces::rootless() && in_initial_user_namespace();
+        let devices = self.devices.as_ref().filter(|_| enforceable());
         let plan = Plan::new(Hierarchies::detect()?, &self.path, &self.limits, devices, may_write)?;
         Ok(self.plan.get_or_init(|| plan).as_ref())
     }

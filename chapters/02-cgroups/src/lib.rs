@@ -14,8 +14,8 @@
 //! |---|---|
 //! | [`quantity`] | `64m` and `0.5`, as people write them |
 //! | [`args`], [`limits`] | the flags; what they ask for, and what contradicts itself or the machine |
-//! | [`hierarchy`] | which trees this machine has, and which controller lives where |
-//! | [`plan`](mod@plan) | from limits to directories and writes: pure and printable |
+//! | `mounts`, [`hierarchy`] | which trees this machine has, and which controller lives where |
+//! | [`plan`](mod@plan), `writes` | from limits to directories and writes: pure and printable |
 //! | `carry_out` | doing what was planned |
 //! | [`group`] | a cgroup that exists: its directories, its processes, its end |
 //! | [`freezer`] | stopping all its processes, waking them, killing them |
@@ -36,8 +36,10 @@ pub mod group;
 pub mod hierarchy;
 pub mod isolation;
 pub mod limits;
+mod mounts;
 pub mod plan;
 pub mod quantity;
+mod writes;
 
 use anyhow::{Context, Result};
 use namespaces::Record;

@@ -149,13 +149,6 @@ fn devices_go_by_lines_on_v1_and_by_a_program_on_v2() {
 }
 
 #[test]
-fn weights_meet_shares_at_the_ends_and_at_the_usual_value() {
-    for (shares, expected) in [(2, "1"), (512, "59"), (1024, "100"), (2048, "174"), (262_144, "10000")] {
-        assert_eq!(weight(shares), expected, "{shares}");
-    }
-}
-
-#[test]
 fn the_parent_is_tidied_up_if_it_is_ours() {
     let machine = v2(&[Memory]);
     let tidy = |path| Plan::new(&machine, path, &Limits::default(), None, |_| true).unwrap().unwrap().group.tidy_parent;
