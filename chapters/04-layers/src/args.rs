@@ -34,7 +34,13 @@ pub struct LayerArgs {
 impl LayerArgs {
     /// The layers as directories, the base first: tars are unpacked into the store, or below `scratch`.
     pub fn lower(&self, scratch: &Scratch) -> Result<Vec<PathBuf>> {
-        lower(&self.layers, self.store.as_deref().unwrap_or(scratch.path()))
+        match &self.store {
+            Some(root) => {
+                make_directory(root)?;
+                lower(&self.layers, &LayerStore::open(&absolute(root)?)?)
+            }
+            None => lower(&self.layers, &scratch.store()?),
+        }
     }
 
     /// The isolation that the flags describe. What is to be thrown away lies in `scratch`.
@@ -58,17 +64,16 @@ impl LayerArgs {
     }
 }
 
-/// Layers as directories: tars are unpacked into the layer store below `root`.
-pub fn lower(layers: &[PathBuf], root: &Path) -> Result<Vec<PathBuf>> {
+/// Layers as directories: tars are unpacked into the store.
+pub fn lower(layers: &[PathBuf], store: &LayerStore) -> Result<Vec<PathBuf>> {
     let mut lower = Vec::new();
     for layer in layers {
-        let found = fs::metadata(layer).with_context(|| format!("use the layer {}", layer.display()))?;
-        lower.push(if found.is_dir() {
+        let context = || format!("use the layer {}", layer.display());
+        lower.push(if fs::metadata(layer).with_context(context)?.is_dir() {
             absolute(layer)?
         } else {
-            make_directory(root)?;
-            let unpack = || LayerStore::open(&absolute(root)?)?.add(File::open(layer)?, None);
-            unpack().with_context(|| format!("unpack the layer {}", layer.display()))?.1
+            let file = File::open(layer).with_context(context)?;
+            store.add(file, None).with_context(context)?.1
         });
     }
     Ok(lower)
@@ -102,6 +107,11 @@ impl Scratch {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// A layer store in it.
+    pub fn store(&self) -> Result<LayerStore> {
+        Ok(LayerStore::open(&self.0)?.volatile())
     }
 
     /// A new directory in it.

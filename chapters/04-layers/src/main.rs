@@ -119,7 +119,7 @@ fn run(args: Run) -> Result<i32> {
 
 fn show_diff(args: Diff) -> Result<i32> {
     let scratch = Scratch::new()?;
-    let changes = diff(&args.upper, &lower(&args.layers, scratch.path())?)?;
+    let changes = diff(&args.upper, &lower(&args.layers, &scratch.store()?)?)?;
     let mut out = stdout().lock();
     for change in changes {
         writeln!(out, "{change}").context("print")?;
@@ -129,7 +129,7 @@ fn show_diff(args: Diff) -> Result<i32> {
 
 fn commit(args: Commit) -> Result<i32> {
     let scratch = Scratch::new()?;
-    let below = lower(&args.layers, scratch.path())?;
+    let below = lower(&args.layers, &scratch.store()?)?;
     let write = |out: &mut dyn Write| {
         if below.is_empty() { pack(&args.upper, out) } else { pack_above(&args.upper, &below, out) }
     };

@@ -253,3 +253,36 @@ pub(crate) fn attach(mount: BorrowedFd<'_>, place: &Path) -> io::Result<()> {
     rustix::mount::move_mount(mount, "", CWD, place, rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{create_dir, read_to_string, write};
+
+    use super::*;
+
+    /// Both ways make the same mount, of more layers than a short string names.
+    #[test]
+    #[ignore = "mounts: run as root by `unshare -m --propagation private`"]
+    fn both_ways() {
+        let root = tempfile::tempdir().unwrap();
+        let make = |name: String| {
+            create_dir(root.path().join(&name)).unwrap();
+            root.path().join(name)
+        };
+        let lower: Vec<PathBuf> = (0..127).map(|index| make(format!("layer,{index}:"))).collect();
+        write(lower[0].join("base"), "base").unwrap();
+        write(lower[0].join("file"), "below").unwrap();
+        write(lower[126].join("file"), "above").unwrap();
+        for way in ["new", "old"] {
+            let upper = Upper { upper: make(format!("u{way}")), work: make(format!("w{way}")), volatile: false };
+            let overlay = Overlay { lower: &lower, upper: Some(&upper), xattrs: OverlayXattrs::permitted() };
+            let mount = if way == "new" { overlay.by_layers() } else { overlay.by_mount() }.unwrap();
+            let inside = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
+            assert_eq!(read_to_string(inside.join("file")).unwrap(), "above");
+            assert_eq!(read_to_string(inside.join("base")).unwrap(), "base");
+            write(inside.join("new"), way).unwrap();
+            assert_eq!(read_to_string(upper.upper.join("new")).unwrap(), way);
+        }
+        assert!(!read_to_string("/proc/self/mounts").unwrap().contains(root.path().to_str().unwrap()));
+    }
+}

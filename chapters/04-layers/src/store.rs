@@ -31,6 +31,7 @@ const PARTIAL: &str = ".partial-";
 pub struct LayerStore {
     directory: PathBuf,
     options: UnpackOptions,
+    durable: bool,
 }
 
 /// The `layer.json` beside a layer.
@@ -51,7 +52,7 @@ impl LayerStore {
             .mode(0o700)
             .create(&directory)
             .with_context(|| format!("create the layer store {}", directory.display()))?;
-        let store = LayerStore { directory, options: UnpackOptions::default() };
+        let store = LayerStore { directory, options: UnpackOptions::default(), durable: true };
         store.sweep();
         Ok(store)
     }
@@ -59,6 +60,11 @@ impl LayerStore {
     /// The same store with other bounds.
     pub fn with_options(self, options: UnpackOptions) -> LayerStore {
         LayerStore { options, ..self }
+    }
+
+    /// The same store without waiting for the disk after each layer: for one that ends with its program.
+    pub fn volatile(self) -> LayerStore {
+        LayerStore { durable: false, ..self }
     }
 
     /// The lowerdir of a layer, if it is here.
@@ -92,7 +98,9 @@ impl LayerStore {
         let unpacked = unpack_compressed(layer, &partial.path.join("diff"), &self.options)?;
         check(&unpacked)?;
         let path = self.path(&unpacked.diff_id);
-        partial.publish(&path, unpacked.contents).with_context(|| format!("store the layer {}", unpacked.diff_id))?;
+        partial
+            .publish(&path, unpacked.contents, self.durable)
+            .with_context(|| format!("store the layer {}", unpacked.diff_id))?;
         Ok((unpacked, path.join("diff")))
     }
 
@@ -173,11 +181,13 @@ impl Partial {
         }
     }
 
-    fn publish(self, path: &Path, contents: Contents) -> Result<()> {
+    fn publish(self, path: &Path, contents: Contents, durable: bool) -> Result<()> {
         let sizes = Sizes { size: contents.size, entries: contents.entries };
         fs::write(self.path.join("layer.json"), serde_json::to_vec(&sizes)?).context("write layer.json")?;
         // A power cut after the rename must not leave a layer whose name is there and whose bytes are not.
-        syncfs(&self._lock).context("write to disk")?;
+        if durable {
+            syncfs(&self._lock).context("write to disk")?;
+        }
         match renameat_with(CWD, &self.path, CWD, path, RenameFlags::NOREPLACE) {
             // Somebody was faster with the same content; ours goes.
             Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -203,4 +213,69 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
         locked => locked?,
     }
     Ok((directory.metadata()?.nlink() > 0).then_some(directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tar with nothing in it.
+    const EMPTY: [u8; 1024] = [0; 1024];
+
+    fn names(root: &Path) -> Vec<String> {
+        LayerStore::open(root).unwrap().names().unwrap()
+    }
+
+    #[test]
+    fn a_layer_appears_once_and_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let store = LayerStore::open(root.path()).unwrap().volatile();
+        let diff_id = Digest::of(EMPTY);
+        assert_eq!(store.get(&diff_id), None);
+        let (unpacked, path) = store.add(&EMPTY[..], Some(&diff_id)).unwrap();
+        assert_eq!((&unpacked.diff_id, &unpacked.digest), (&diff_id, &diff_id));
+        assert_eq!(store.add(&EMPTY[..], None).unwrap().1, path);
+        assert_eq!(store.get(&diff_id), Some(path));
+        assert_eq!(store.list().unwrap(), std::slice::from_ref(&diff_id));
+        assert_eq!(store.contents(&diff_id).unwrap(), Contents::default());
+        assert!(store.remove(&diff_id).unwrap() && !store.remove(&diff_id).unwrap());
+        assert!(names(root.path()).is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_never_appears() {
+        let root = tempfile::tempdir().unwrap();
+        let store = LayerStore::open(root.path()).unwrap().volatile();
+        let error = store.add(&EMPTY[..], Some(&Digest::of("else"))).unwrap_err();
+        assert!(format!("{error:#}").contains("does not match its diff ID"));
+        assert!(store.add(&b"this is not an archive"[..], None).is_err());
+        let zstd = store.add(&[0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0][..], None).unwrap_err();
+        assert!(format!("{zstd:#}").contains("zstd"), "{zstd:#}");
+        assert!(names(root.path()).is_empty());
+    }
+
+    #[test]
+    fn the_abandoned_is_swept_and_the_living_left() {
+        let root = tempfile::tempdir().unwrap();
+        let store = LayerStore::open(root.path()).unwrap();
+        fs::create_dir_all(store.directory.join(".partial-abandoned/diff/etc")).unwrap();
+        let living = Partial::new(&store.directory).unwrap();
+        let name = living.path.file_name().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(names(root.path()), [name]);
+        drop(living);
+        assert!(names(root.path()).is_empty());
+    }
+
+    #[test]
+    fn many_add_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let store = LayerStore::open(root.path()).unwrap().volatile();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| LayerStore::open(root.path()).unwrap().volatile().add(&EMPTY[..], None).unwrap());
+            }
+        });
+        assert_eq!(store.list().unwrap(), [Digest::of(EMPTY)]);
+        assert_eq!(names(root.path()).len(), 1);
+    }
 }

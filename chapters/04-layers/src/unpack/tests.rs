@@ -263,7 +263,8 @@ fn bounds_hold() {
     assert!(unpack_with(UnpackOptions { max_entries: 1, ..usual() }).is_err());
     assert!(unpack_with(UnpackOptions { max_size: 2047, ..usual() }).is_err());
     // A hole costs nothing to send.
-    let bomb = Archive::default().pax(&[("GNU.sparse.size", b"900000000000000"), ("GNU.sparse.map", b"0,0")]).file("f", "");
+    let bomb =
+        Archive::default().pax(&[("GNU.sparse.size", b"900000000000000"), ("GNU.sparse.map", b"0,0")]).file("f", "");
     assert!(bomb.error().contains("larger than"));
 }
 
@@ -275,7 +276,10 @@ fn archives_cut_off_are_refused() {
     for cut in (0..whole.len() - 512).step_by(100).filter(|cut| !clean.contains(cut)) {
         let error = unpack(&whole[..cut], tempfile::tempdir().unwrap().path(), &UnpackOptions::default()).unwrap_err();
         let error = format!("{error:#}");
-        assert!(error.contains("cut off") || error.contains("ends after") || error.contains("extension"), "{cut}: {error}");
+        assert!(
+            error.contains("cut off") || error.contains("ends after") || error.contains("extension"),
+            "{cut}: {error}"
+        );
     }
 }
 
