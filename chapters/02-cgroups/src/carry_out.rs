@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+use std::process;
 
 use anyhow::{Result, anyhow};
 
@@ -57,9 +58,11 @@ impl<'a> Progress<'a> {
             }
             Step::Enable { directory, controllers, needed } => {
                 let mut file = open(&directory.join("cgroup.subtree_control"))?;
-                match file.write_all(enabling(controllers).as_bytes()) {
+                let mut enable = || file.write_all(enabling(controllers).as_bytes());
+                match enable() {
                     // Nothing but accounting was to come of it.
                     Err(error) if is_refusal(&error) && needed.is_none() => Ok(()),
+                    Err(error) if error.kind() == ErrorKind::ResourceBusy && make_room(directory)? => enable(),
                     other => other,
                 }
             }
@@ -100,6 +103,36 @@ fn unless(kind: ErrorKind) -> impl Fn(io::Error) -> io::Result<()> {
 /// v2 refuses to hand controllers down from a cgroup that has processes, or to hand down what it does not have.
 fn is_refusal(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ResourceBusy | ErrorKind::NotFound)
+}
+
+/// Moves the processes of a v2 cgroup into a leaf below it, `init`, if we are one of them; whether it did.
+///
+/// In a container the top of the tree has processes: its shell, and us. There they are in the way, as only a leaf may
+/// have processes once controllers are handed down (`cgroup-v2.rst`, "No Internal Process Constraint"; the root of the
+/// machine is exempt). All are in the same container and stay under the same limits. Where we do not belong, nothing is
+/// moved.
+fn make_room(directory: &Path) -> io::Result<bool> {
+    let procs = directory.join("cgroup.procs");
+    let own = process::id().to_string();
+    if !fs::read_to_string(&procs)?.lines().any(|pid| pid == own) {
+        return Ok(false);
+    }
+    let leaf = directory.join("init");
+    fs::create_dir(&leaf).or_else(unless(ErrorKind::AlreadyExists))?;
+    let mut enter = open(&leaf.join("cgroup.procs"))?;
+    for _ in 0..100 {
+        let pids = fs::read_to_string(&procs)?;
+        if pids.is_empty() {
+            return Ok(true);
+        }
+        for pid in pids.lines() {
+            match enter.write_all(pid.as_bytes()) {
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {} // it has ended
+                other => other?,
+            }
+        }
+    }
+    Ok(false)
 }
 
 impl Step {

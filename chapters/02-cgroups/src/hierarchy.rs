@@ -195,7 +195,10 @@ fn parse_controllers(list: &str) -> Vec<Controller> {
 fn delegated(mount: &Path, own: &str, writable: impl Fn(&Path) -> bool) -> PathBuf {
     // "0::/user.slice/user-1000.slice/…" is the line of v2. "/.." is outside of our cgroup namespace.
     let own = own.lines().find_map(|line| line.strip_prefix("0::/")).filter(|own| !own.starts_with(".."));
-    let own = mount.join(own.unwrap_or(""));
+    let own = match own {
+        None | Some("") => mount.to_owned(),
+        Some(own) => mount.join(own),
+    };
     let ours = own.ancestors().take_while(|dir| dir.starts_with(mount));
     let ours = ours.take_while(|dir| writable(dir) && writable(&dir.join("cgroup.procs")));
     ours.last().unwrap_or(&own).to_owned()
