@@ -136,14 +136,16 @@ fn show_stats(container: Option<String>) -> Result<i32> {
         Some(container) => (vec![path(&container)], true),
         None => (containers()?, false),
     };
-    println!("{HEADER}");
+    let mut rows = Vec::new();
     for path in paths {
         match Group::at(&path) {
-            Ok(group) => println!("{}", row(path.trim_start_matches("ch02/"), &stats(&group))),
+            Ok(group) => rows.push(row(path.trim_start_matches("ch02/"), &stats(&group))),
             Err(error) if one => return Err(error),
             Err(_) => {} // it has just ended
         }
     }
+    println!("{HEADER}");
+    rows.iter().for_each(|row| println!("{row}"));
     Ok(0)
 }
 

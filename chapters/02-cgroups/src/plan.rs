@@ -103,7 +103,12 @@ impl Plan {
             }
         }
         if group.is_nowhere() {
-            ensure!(limits.is_empty() && devices.is_none(), "there is no cgroup tree to write to ({MOUNT_ONE})");
+            // Limits have been refused above, each with what it lacks.
+            ensure!(
+                devices.is_none(),
+                "the list of devices cannot be enforced: no cgroup tree is ours to write to ({MOUNT_ONE}; in a container: \
+                 have /sys/fs/cgroup mounted read-write)"
+            );
             return Ok(None);
         }
         steps.extend(legacy_directories(hierarchies, &group, &name));
