@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::Pid;
 
-use crate::{Birth, Child, Kind};
+use crate::{Birth, Child, Kind, rootless, user};
 
 /// `CLONE_INTO_CGROUP` of `linux/sched.h`. Not the `libc` crate's constant of that name: that one is declared as a C
 /// `int`, which the value does not fit into, and is 0.
@@ -56,9 +56,18 @@ impl Births {
     /// Clones the caller into what is to be born into. Gives `None` in the child.
     pub(crate) fn clone(&self, kinship: Kinship) -> Result<Option<Child>> {
         let child = clone3(self.new, kinship, self.cgroup.as_ref().map(|fd| fd.as_fd()));
-        child.with_context(|| match self.new {
-            0 => "clone3".to_string(),
-            new => format!("clone3 with new namespaces ({})", names(&kinds_of(new))),
+        child.or_else(|error| {
+            if self.new & Kind::User.flag() != 0 {
+                user::check_permitted()?;
+            }
+            let way_out = match error.raw_os_error() {
+                Some(libc::EPERM) if rootless() => " (without root, a user namespace must be among them)",
+                Some(libc::EPERM) => " (a process without CAP_SYS_ADMIN, or a container's seccomp filter, forbids it)",
+                Some(libc::ENOSPC) => " (there are too many: raise the limits in /proc/sys/user)",
+                _ => "",
+            };
+            let new = names(&kinds_of(self.new));
+            Err(error).with_context(|| format!("make new namespaces ({new}) with clone3{way_out}"))
         })
     }
 }

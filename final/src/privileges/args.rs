@@ -18,9 +18,6 @@ const PROFILE_MAX: u64 = 1 << 20;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Privileges")]
 pub struct PrivilegeArgs {
-    /// Run as this user, by name or number, as in web, 1000 or 1000:1000
-    #[arg(short, long, value_name = "USER[:GROUP]")]
-    pub user: Option<String>,
     /// Give the user one more group, by name or number
     #[arg(long, value_name = "GROUP")]
     pub group_add: Vec<String>,
@@ -48,9 +45,7 @@ pub struct PrivilegeArgs {
 /// and holds for whatever is executed in it later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// The user as it was written, to be looked up in the container's own `/etc/passwd`; `None` means the image's.
-    pub user: Option<String>,
-    /// More groups, likewise.
+    /// More groups, as they were written, to be looked up in the container's own `/etc/group`.
     pub groups: Vec<String>,
     /// Capabilities.
     pub grant: Grant,
@@ -73,7 +68,6 @@ impl PrivilegeArgs {
     pub fn settings(&self) -> Result<Settings> {
         let grant = Grant::new(self.privileged, &self.cap_add, &self.cap_drop)?;
         let mut settings = Settings {
-            user: self.user.clone(),
             groups: self.group_add.clone(),
             grant,
             privileged: self.privileged,
@@ -173,7 +167,7 @@ mod tests {
 
     #[test]
     fn settings_survive_being_written_down() {
-        let args = ["-u", "1000:5", "--cap-add", "SYS_TIME", "--ulimit", "nofile=5:6", "--oom-score-adj", "-5"];
+        let args = ["--group-add", "5", "--cap-add", "SYS_TIME", "--ulimit", "nofile=5:6", "--oom-score-adj", "-5"];
         let settings = settings(&args).unwrap();
         let text = serde_json::to_string(&settings).unwrap();
         assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);

@@ -1,0 +1,50 @@
+//! `minidocker build`.
+
+use anyhow::Result;
+use clap::Args;
+use dockerfile::{BuildArgs, Builder, Plain, Progress, Quiet, RunStep};
+use images::progress::Lines;
+use images::PullOptions;
+use namespaces::{Isolation, StartError};
+
+use crate::privileges::PrivilegeArgs;
+use crate::root::Root;
+use crate::user;
+
+/// Build an image from a Dockerfile.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  minidocker build -t app .\n  minidocker build -t app --target test --build-arg V=2 .\n  \
+    minidocker build -t app - < Dockerfile")]
+pub struct Build {
+    #[command(flatten)]
+    build: BuildArgs,
+}
+
+/// Carries the command out.
+pub fn run(root: &Root, args: &Build) -> Result<i32> {
+    let store = root.store()?;
+    let transfer = Lines::of_pull(std::io::stderr());
+    let builder = Builder {
+        root: root.path(),
+        store: &store,
+        extra: &privileges,
+        cgroup_parent: &root.cgroup(),
+        pull: PullOptions::default(),
+        transfer: &transfer,
+    };
+    let progress: &dyn Progress = if args.build.quiet { &Quiet } else { &Plain::default() };
+    match builder.build(&args.build, progress) {
+        Ok(image) => {
+            println!("{}", image.id);
+            Ok(0)
+        }
+        // That a build fails is not the engine's failure: Docker says 1, not 125.
+        Err(error) => Err(StartError::new(1, None, format!("{error:#}")).into()),
+    }
+}
+
+/// RUN has what a container has by default: Docker's capabilities and its system call filter.
+fn privileges(step: &RunStep) -> Result<Vec<Box<dyn Isolation>>> {
+    let settings = PrivilegeArgs::default().settings()?;
+    Ok(vec![Box::new(user::privileges(settings, &step.user))])
+}
