@@ -22,6 +22,7 @@
 //! * [`root`]: a root directory with busybox and the payload.
 //! * [`image`]: images as archives.
 //! * [`registry`]: a real registry.
+//! * [`terminal`]: a program at a terminal.
 //! * [`liar`]: an HTTP server that follows a script, for faults.
 //!
 //! What it never does: measure time. Waiting is for a condition; only the limit after which a test is hung is in seconds.
@@ -33,7 +34,9 @@ pub mod program;
 pub mod registry;
 pub mod root;
 pub mod subject;
+pub mod terminal;
 
 pub use host::{Host, host, skip};
 pub use program::{Background, eventually};
 pub use subject::Subject;
+pub use terminal::Terminal;

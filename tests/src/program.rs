@@ -73,8 +73,14 @@ impl Host {
 
     /// Takes away what an engine may keep as long as its ROOT exists, before the search for leftovers.
     pub(crate) fn reset(&self) {
-        if self.root().join("networks").exists() && Path::new("/tmp/suite/bin/minidocker").exists() {
-            self.minidocker(["system", "reset"]).assert().success();
+        let chapter_state = Path::new("/run/ch05");
+        if chapter_state.exists() {
+            self.chapter(5, ["reset"]).assert().success();
+            let _ = std::fs::remove_dir_all(chapter_state);
+        }
+        let used = std::fs::read_dir(self.root()).is_ok_and(|mut entries| entries.next().is_some());
+        if used && Path::new("/tmp/suite/bin/minidocker").exists() {
+            self.minidocker(["system", "reset", "--force"]).assert().success();
         }
     }
 }

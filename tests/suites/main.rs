@@ -7,3 +7,19 @@ mod harness;
 mod world;
 
 mod ch01;
+mod ch02;
+mod ch03;
+mod ch04;
+mod ch05;
+mod ch06;
+mod ch07;
+
+mod bad_input;
+mod build;
+mod exec;
+mod images;
+mod kill9;
+mod lifecycle;
+mod limits;
+mod network;
+mod run;

@@ -1,0 +1,235 @@
+//! `minidocker run`: what comes out of it.
+
+use std::fs;
+use std::process::Command;
+
+use predicates::prelude::*;
+use suite::{Host, Terminal, host};
+
+use crate::expect::{fact, text};
+
+/// `minidocker run --rm --network none ARGS… suite WORDS…`, with the image loaded.
+fn run(host: &Host, args: &[&str], words: &[&str]) -> assert_cmd::Command {
+    if !host.work().join("loaded").exists() {
+        host.load_image();
+        fs::write(host.work().join("loaded"), "").expect("write a file");
+    }
+    let mut command = host.minidocker(["run", "--rm", "--network", "none"]);
+    command.args(args).arg("suite").args(words);
+    command
+}
+
+#[test]
+fn help_explains() {
+    host(|host| {
+        let help = text(&host.minidocker(["--help"]).assert().success());
+        for word in
+            ["run", "ps", "logs", "exec", "start", "stop", "kill", "rm", "inspect", "images", "pull", "rmi", "tag"]
+        {
+            assert!(help.lines().any(|line| line.trim().starts_with(word)), "{word} is not in\n{help}");
+        }
+        for word in ["build", "save", "load", "version", "info"] {
+            assert!(help.lines().any(|line| line.trim().starts_with(word)), "{word} is not in\n{help}");
+        }
+        let help = text(&host.minidocker(["run", "--help"]).assert().success());
+        for flag in ["--detach", "--interactive", "--tty", "--rm", "--name", "--env", "--workdir", "--user", "--volume"]
+        {
+            assert!(help.contains(flag), "{flag} is not in\n{help}");
+        }
+        for flag in ["--publish", "--memory", "--cpus", "--pids-limit", "--network", "--entrypoint", "--hostname"] {
+            assert!(help.contains(flag), "{flag} is not in\n{help}");
+        }
+    });
+}
+
+#[test]
+fn version_and_info_answer() {
+    host(|host| {
+        host.minidocker(["version"]).assert().success().stdout(predicate::str::contains(env!("CARGO_PKG_VERSION")));
+        host.minidocker(["--version"]).assert().success();
+        let info = text(&host.minidocker(["info"]).assert().success());
+        assert!(info.to_lowercase().contains("cgroup"), "{info}");
+        assert!(info.contains(&host.root().display().to_string()), "{info}");
+    });
+}
+
+#[test]
+fn the_demo_image_is_always_there() {
+    host(|host| {
+        let script = "hostname; id -u; echo $$; cat /proc/self/cgroup | wc -l; ls /; exit 5";
+        let said =
+            text(&host.minidocker(["run", "--rm", "--hostname", "box", "demo", "sh", "-c", script]).assert().code(5));
+        assert!(said.starts_with("box\n0\n1\n"), "{said}");
+        host.minidocker(["run", "--rm", "demo", "ip", "addr"])
+            .assert()
+            .success()
+            .stdout(predicate::str::contains("inet "));
+        for words in [&["ps"][..], &["mount"], &["cat", "/proc/net/dev"], &["id"]] {
+            host.minidocker(["run", "--rm", "demo"]).args(words).assert().success();
+        }
+        host.minidocker(["ps", "-aq"]).assert().success().stdout("");
+    });
+}
+
+#[test]
+fn an_ordinary_user_has_the_demo_too() {
+    host(|host| {
+        crate::ch01::user_namespaces_or_skip(host);
+        let run =
+            host.as_user("minidocker", ["run", "--rm", "demo", "sh", "-c", "id -u; hostname; exit 6"]).assert().code(6);
+        assert!(text(&run).starts_with("0\n"), "{}", text(&run));
+        host.as_user("minidocker", ["ps", "-aq"]).assert().success().stdout("");
+    });
+}
+
+#[test]
+fn standard_streams_go_through() {
+    host(|host| {
+        run(host, &[], &["sh", "-c", "echo out; echo err >&2"]).assert().success().stdout("out\n").stderr("err\n");
+        run(host, &["-i"], &["cat"]).write_stdin("through\n").assert().success().stdout("through\n");
+        // Without -i there is nothing to read.
+        run(host, &[], &["cat"]).write_stdin("lost\n").assert().success().stdout("");
+        let much = "0123456789abcdef".repeat(1 << 16);
+        run(host, &["-i"], &["cat"]).write_stdin(much.clone()).assert().success().stdout(much);
+    });
+}
+
+#[test]
+fn environment_directory_user_and_names() {
+    host(|host| {
+        let facts = text(
+            &run(host, &["-e", "A=b c", "-e", "FROM_IMAGE=no", "-w", "/var/www", "-h", "box"], &["payload", "facts"])
+                .assert()
+                .success(),
+        );
+        assert_eq!(fact(&facts, "cwd"), "/var/www");
+        assert_eq!(fact(&facts, "hostname"), "box");
+        let variables: Vec<&str> = facts.lines().filter_map(|line| line.strip_prefix("env ")).collect();
+        assert_eq!(
+            variables,
+            ["A=b c", "FROM_IMAGE=no", "HOME=/root", "HOSTNAME=box", "PATH=/bin:/usr/bin"],
+            "as Docker has them"
+        );
+        let facts = text(&run(host, &["-u", "user"], &["payload", "facts"]).assert().success());
+        assert_eq!(
+            (fact(&facts, "uid"), fact(&facts, "gid"), fact(&facts, "groups")),
+            ("1234".to_owned(), "1234".to_owned(), "1234,4321".to_owned())
+        );
+        assert!(facts.contains("env HOME=/home/user"), "{facts}");
+        run(host, &["--entrypoint", "echo"], &["one", "two"]).assert().success().stdout("one two\n");
+    });
+}
+
+#[test]
+fn volumes_are_the_hosts() {
+    host(|host| {
+        let source = host.work().join("source");
+        fs::create_dir(&source).expect("make a directory");
+        let volume = format!("{}:/data", source.display());
+        run(host, &["-v", &volume], &["sh", "-c", "echo here > /data/file"]).assert().success();
+        assert_eq!(fs::read_to_string(source.join("file")).expect("the file"), "here\n");
+        run(host, &["-v", &format!("{volume}:ro")], &["sh", "-c", "echo x > /data/file"])
+            .assert()
+            .failure()
+            .stderr(predicate::str::contains("Read-only"));
+    });
+}
+
+#[test]
+fn it_has_dockers_privileges_and_no_more() {
+    host(|host| {
+        let said = text(&run(host, &[], &["payload", "privileges"]).assert().success());
+        // The fourteen of Docker's list; nothing to be inherited.
+        let expected = "CapInh: 0000000000000000\nCapPrm: 00000000a80425fb\nCapEff: 00000000a80425fb\n\
+                        CapBnd: 00000000a80425fb\nCapAmb: 0000000000000000\nNoNewPrivs: 0\nSeccomp: 2";
+        assert_eq!(said, expected);
+        let said = text(&run(host, &["-u", "user"], &["payload", "privileges"]).assert().success());
+        assert!(said.contains("CapEff: 0000000000000000\nCapBnd: 00000000a80425fb"), "{said}");
+        let said =
+            text(&run(host, &["--security-opt", "no-new-privileges"], &["payload", "privileges"]).assert().success());
+        assert!(said.contains("NoNewPrivs: 1"), "{said}");
+        let said = text(&run(host, &["--cap-drop", "ALL"], &["payload", "privileges"]).assert().success());
+        assert!(said.contains("CapBnd: 0000000000000000"), "{said}");
+    });
+}
+
+#[test]
+fn calls_that_a_container_has_no_use_for_are_refused() {
+    host(|host| {
+        let said = text(&run(host, &[], &["payload", "calls"]).assert().success());
+        for line in said.lines() {
+            let (name, result) = line.split_once(' ').expect("two words");
+            let expected: &[&str] = match name {
+                "getpid" => &["ok"],
+                // The C library falls back to clone, whose flags can be looked at.
+                "clone3" => &["ENOSYS"],
+                _ => &["EPERM", "ENOSYS"],
+            };
+            assert!(expected.contains(&result), "{line}");
+        }
+    });
+}
+
+#[test]
+fn a_terminal_is_a_terminal() {
+    host(|host| {
+        host.load_image();
+        let mut command = Command::new(host.bin("minidocker"));
+        command.args(["run", "--rm", "-it", "--network", "none", "suite", "sh"]);
+        let mut terminal = Terminal::start(command);
+        terminal.send("payload tty; tty\n");
+        terminal.wait_for("stdin terminal");
+        terminal.wait_for("size 24 80");
+        terminal.wait_for("controlling terminal");
+        terminal.wait_for("/dev/");
+        terminal.resize(50, 132);
+        terminal.send("sleep 0.3; payload tty\n");
+        terminal.wait_for("size 50 132");
+        // Ctrl-C goes to the program in front, not to the engine.
+        terminal.send("sleep 1000\n");
+        terminal.wait_for("sleep 1000");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        terminal.send("\u{3}");
+        terminal.send("echo al''ive\n");
+        terminal.wait_for("alive");
+        terminal.send("exit 21\n");
+        assert_eq!(terminal.wait().0.code(), Some(21));
+    });
+}
+
+#[test]
+fn nothing_stays_after_rm() {
+    host(|host| {
+        run(host, &[], &["true"]).assert().success();
+        run(host, &[], &["false"]).assert().code(1);
+        host.minidocker(["ps", "-aq"]).assert().success().stdout("");
+        let containers = host.root().join("containers");
+        assert_eq!(fs::read_dir(containers).map_or(0, Iterator::count), 0);
+    });
+}
+
+#[test]
+fn many_at_once() {
+    host(|host| {
+        run(host, &[], &["true"]).assert().success();
+        let running: Vec<_> = (0..10)
+            .map(|number| {
+                let name = format!("n{number}");
+                let args = ["run", "--rm", "--name", &name, "suite", "sh", "-c", "ip addr; hostname"];
+                host.start("minidocker", args)
+            })
+            .collect();
+        let mut addresses: Vec<String> = running
+            .into_iter()
+            .map(|one| {
+                let (status, said) = one.wait();
+                assert!(status.success(), "{said}");
+                crate::ch05::address(&said)
+            })
+            .collect();
+        addresses.sort();
+        addresses.dedup();
+        assert_eq!(addresses.len(), 10);
+        host.minidocker(["ps", "-aq"]).assert().success().stdout("");
+    });
+}
