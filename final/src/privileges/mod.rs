@@ -29,6 +29,7 @@ use anyhow::{Context, Result};
 use libc::sock_filter;
 use namespaces::{Child, Credentials, Gate, Isolation, Process};
 use rustix::thread::set_no_new_privs;
+use seccomp::Choice;
 
 /// Finds out who the process is to be. Called inside, with the container's root as ours and all power still held; may
 /// set `HOME`.
@@ -78,9 +79,14 @@ impl Isolation for Privileges {
             set_no_new_privs(true).context("set no_new_privs")?;
             self.load_filter()
         } else {
-            // Without it the filter takes CAP_SYS_ADMIN, which the next line gives up.
+            // Without it the filter takes CAP_SYS_ADMIN, which the next step gives up. So it is in force for that step,
+            // and for the few that follow until the payload is executed.
             self.load_filter()?;
-            capabilities::assume(&credentials, grant)
+            let profile = matches!(self.settings.seccomp, Choice::Profile(_));
+            capabilities::assume(&credentials, grant).with_context(|| match profile {
+                true => "the seccomp profile may forbid this (with no-new-privileges it would come last)",
+                false => "become the user",
+            })
         }
     }
 }
