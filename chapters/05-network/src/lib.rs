@@ -7,7 +7,8 @@
 //! | file | idea |
 //! |---|---|
 //! | [`mode`], [`publish`], [`args`] | what the flags ask for |
-//! | [`network`] | [`Network`]: the isolation, verb by verb, and what its record undoes |
+//! | [`network`], [`endpoint`] | [`Network`]: the isolation, verb by verb; what the caller learns from it |
+//! | [`release`](mod@release) | what its record undoes |
 //! | [`links`] | interfaces, addresses and routes over netlink |
 //! | [`bridge`] | the names derived from the state directory, the subnet, the lock |
 //! | [`subnet`], [`lease`] | address arithmetic; who has which address |
@@ -23,6 +24,7 @@
 
 pub mod args;
 pub mod bridge;
+pub mod endpoint;
 pub mod forward;
 pub mod host;
 pub mod hosts;
@@ -33,6 +35,7 @@ pub mod network;
 pub mod nft;
 pub mod proxy;
 pub mod publish;
+pub mod release;
 pub mod reserve;
 pub mod resolv;
 pub mod ruleset;
@@ -40,17 +43,19 @@ pub mod subnet;
 
 pub use args::{ExtraHost, NetworkArgs, NetworkOptions};
 pub use bridge::Bridge;
+pub use endpoint::{Endpoint, Handle};
 pub use host::{host_objects, reset};
 pub use mode::Mode;
-pub use network::{Endpoint, Handle, Network, file_mounts, leases, release};
+pub use network::{Network, file_mounts};
 pub use proxy::Proxy;
 pub use publish::{Port, Protocol};
+pub use release::{leases, release};
 pub use subnet::Subnet;
 
 /// Undoes a record of this chapter or of one before: published ports leave the firewall's maps, the address goes back.
 pub fn undo(record: &namespaces::Record) -> anyhow::Result<()> {
     match record.kind.as_str() {
-        network::RECORD => network::undo(record),
+        release::RECORD => release::undo(record),
         _ => layers::undo(record),
     }
 }

@@ -1,9 +1,9 @@
 //! The network as one of a container's isolations.
 
-use std::cell::RefCell;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::rc::Rc;
@@ -12,60 +12,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use namespaces::{Birth, Child, Gate, Isolation, Kind, Process, Record, rootless};
 use rootfs::Mount;
-use serde::{Deserialize, Serialize};
 
 use crate::args::{NetworkOptions, check_name};
 use crate::bridge::Bridge;
+use crate::endpoint::{Endpoint, Handle};
 use crate::lease::Leases;
 use crate::links::{Links, Veth, errno};
 use crate::mode::Mode;
 use crate::nft::Table;
 use crate::proxy::Proxy;
 use crate::publish::Port;
+use crate::release::{RECORD, Undo};
 use crate::reserve::reserve;
 use crate::subnet::{Subnet, mac_of, mac_text};
 use crate::{host, hosts, resolv, ruleset};
 
-/// The name of a record of this chapter.
-pub const RECORD: &str = "network";
 /// The files of names, as they are called below `/etc`.
 const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
 /// The interface inside.
 const INSIDE: &str = "eth0";
-
-/// Where a container is to be found, known after `prepare`. For `inspect`, and for `ps`' and `port`'s columns.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Endpoint {
-    /// Its address; only a bridge gives one.
-    pub address: Option<Ipv4Addr>,
-    /// The length of its subnet's prefix, in bits.
-    pub prefix: u8,
-    /// The host's address on the bridge, the way out.
-    pub gateway: Option<Ipv4Addr>,
-    /// Its hardware address, as `02:42:ac:12:00:02`.
-    pub mac: Option<String>,
-    /// The host's end of its veth pair.
-    pub host_interface: Option<String>,
-    /// The ports published, with the numbers really used.
-    pub ports: Vec<Port>,
-}
-
-/// What the caller can ask about a [`Network`] that has been put into a container's list.
-#[derive(Clone, Default)]
-pub struct Handle(Rc<RefCell<(Endpoint, Option<Proxy>)>>);
-
-impl Handle {
-    /// Where the container is to be found; empty before `prepare`.
-    pub fn endpoint(&self) -> Endpoint {
-        self.0.borrow().0.clone()
-    }
-
-    /// The server for published ports, once; `None` if there are none. Whoever has it must [`turn`](Proxy::turn) it, or
-    /// the ports answer from outside only.
-    pub fn take_proxy(&self) -> Option<Proxy> {
-        self.0.borrow_mut().1.take()
-    }
-}
 
 /// A container's network.
 pub struct Network {
@@ -184,7 +149,10 @@ impl Network {
         };
         for (name, text) in FILES.into_iter().zip([resolv, hosts, format!("{}\n", self.hostname)]) {
             let path = dir.join(name);
-            fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+            // Whatever the umask: everybody inside reads them.
+            let write =
+                || fs::write(&path, text).and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)));
+            write().with_context(|| format!("write {}", path.display()))?;
         }
         Ok(())
     }
@@ -255,38 +223,6 @@ impl Isolation for Network {
         links.set_up(eth0.index).context("set eth0 up")?;
         links.add_default_route(eth0.index, attached.subnet.gateway())
     }
-}
-
-/// What a record holds.
-#[derive(Serialize, Deserialize)]
-struct Undo {
-    bridge: Bridge,
-    container: String,
-}
-
-/// Takes a container's ports out of the maps and gives its address back. Its veth pair needs nothing: it goes with the
-/// namespace, and deleting it by hand would take 10 to 30 ms.
-pub fn undo(record: &Record) -> Result<()> {
-    let undo: Undo = serde_json::from_value(record.data.clone()).context("a record of kind network")?;
-    release(&undo.bridge, &undo.container)
-}
-
-/// The same for any container by its id: for those that are gone and left a lease.
-pub fn release(bridge: &Bridge, container: &str) -> Result<()> {
-    if !bridge.dir().exists() {
-        return Ok(());
-    }
-    let _locked = bridge.lock()?;
-    let mut leases = Leases::read(bridge.dir())?;
-    let Some((_, lease)) = leases.release(container) else { return Ok(()) };
-    host::unpublish(&mut Table::new(bridge.name())?, &ruleset::unpublish(&lease.ports))?;
-    leases.write(bridge.dir())
-}
-
-/// Who has which address of a bridge: address and container id.
-pub fn leases(bridge: &Bridge) -> Result<Vec<(Ipv4Addr, String)>> {
-    let leases = Leases::read(bridge.dir())?;
-    Ok(leases.iter().map(|(address, lease)| (address, lease.container.clone())).collect())
 }
 
 /// The three files that [`Network`] writes into `dir`, as mounts over the image's own, but for those over which the
