@@ -14,10 +14,10 @@ use rootfs::{Mount, Root as RootSource, Rootfs};
 use crate::container::Container;
 use crate::description::Description;
 use crate::monitor::packet::WindowSize;
-use crate::user;
 use crate::state;
 use crate::streams::{EndsHandle, Pipes};
 use crate::terminal::Terminal;
+use crate::user;
 
 /// A container ready to be created, and what its monitor will want of it.
 pub struct Assembly {
@@ -68,7 +68,8 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
 
     // Chapter 1 again: the host name.
     if !description.shared_namespaces.iter().any(|kind| kind == "uts") {
-        let name = HostName { hostname: Some(description.hostname.clone()), domainname: description.domainname.clone() };
+        let name =
+            HostName { hostname: Some(description.hostname.clone()), domainname: description.domainname.clone() };
         isolations.push(Box::new(name));
     }
 
@@ -106,12 +107,13 @@ fn fresh_kinds(description: &Description) -> Result<Vec<Kind>> {
 }
 
 fn cgroup(description: &Description) -> Result<Cgroup> {
-    let mut rules: Vec<DeviceRule> =
-        description.device_rules.iter().map(|rule| rule.parse()).collect::<Result<_>>()?;
-    if description.privileges.privileged {
-        rules.extend(["b *:* rwm".parse::<DeviceRule>()?, "c *:* rwm".parse()?]);
+    let cgroup = Cgroup::new(&description.cgroup, description.limits.clone());
+    // No list of devices: every one is allowed. In a user namespace of an ordinary user none can be opened anyway.
+    if description.privileges.privileged || rootless() {
+        return Ok(cgroup);
     }
-    Ok(Cgroup::new(&description.cgroup, description.limits.clone()).devices(DeviceRules::usual().and(rules)))
+    let rules: Vec<DeviceRule> = description.device_rules.iter().map(|rule| rule.parse()).collect::<Result<_>>()?;
+    Ok(cgroup.devices(DeviceRules::usual().and(rules)))
 }
 
 fn network(container: &Container, description: &Description, files: &Path) -> Result<Network> {

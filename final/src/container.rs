@@ -213,7 +213,9 @@ impl Container {
     fn read<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {
         let path = self.directory().join(file);
         match fs::read(&path) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?)),
+            Ok(bytes) => {
+                Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?))
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }
@@ -248,8 +250,9 @@ pub fn tidy(root: &Root) -> Result<()> {
         if owner_lives(&entry.path()) || alive::holder(&container.directory()).is_some() {
             continue;
         }
-        if container.state().is_ok_and(|state| state.running) {
-            container.settle(); // it was killed after the start, not during it
+        let runs = |state: &State| state.running && process_started(state.pid) == Some(state.pid_started);
+        if container.state().is_ok_and(|state| runs(&state)) {
+            container.settle(); // its monitor was killed after the start, not during it
             continue;
         }
         abandon(&container)?;
@@ -288,5 +291,6 @@ pub fn mark_starting(container: &Container) -> Result<()> {
     let path = container.root.starting().join(&container.id);
     let pid = std::process::id() as i32;
     let mut file = File::create(&path).with_context(|| format!("write {}", path.display()))?;
-    write!(file, "{pid} {}", process_started(pid).unwrap_or_default()).with_context(|| format!("write {}", path.display()))
+    write!(file, "{pid} {}", process_started(pid).unwrap_or_default())
+        .with_context(|| format!("write {}", path.display()))
 }

@@ -46,10 +46,11 @@ pub fn assemble(
         process.set_env(key, value);
     }
     process.cwd = exec.cwd.as_ref().map_or_else(|| container.cwd.clone(), Into::into);
-    let mut isolations: Vec<Box<dyn Isolation>> = vec![
-        Box::new(Enter::all(init)?), //
-        Box::new(cgroups::Join::new(&container.cgroup)),
-    ];
+    let mut isolations: Vec<Box<dyn Isolation>> = vec![Box::new(Enter::all(init)?)];
+    // Without root and without a delegated cgroup there is none to join.
+    if !cgroups::Group::find(&container.cgroup)?.is_nowhere() {
+        isolations.push(Box::new(cgroups::Join::new(&container.cgroup)));
+    }
     let ends = match exec.terminal {
         Some(size) => {
             let terminal = Terminal::new(size);

@@ -34,7 +34,8 @@ impl Root {
     /// Its mode is 0700: layers hold set-uid programs that nobody outside a container should reach (CVE-2021-41091).
     pub fn open(chosen: Option<PathBuf>) -> Result<Root> {
         let path = chosen.map_or_else(default_path, Ok)?;
-        let path = std::path::absolute(&path).with_context(|| format!("find the state directory {}", path.display()))?;
+        let path =
+            std::path::absolute(&path).with_context(|| format!("find the state directory {}", path.display()))?;
         let root = Root { path };
         if !root.containers().is_dir() {
             for directory in ["", "containers", "names", "starting", "tmp", "volumes"] {

@@ -106,7 +106,8 @@ fn output_pipe() -> Result<(OwnedFd, OwnedFd)> {
 pub fn give_streams_to(uid: u32) -> Result<()> {
     for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
         let status = rustix::fs::fstat(fd).context("look at a standard stream")?;
-        let device = matches!(rustix::fs::FileType::from_raw_mode(status.st_mode), rustix::fs::FileType::CharacterDevice);
+        let device =
+            matches!(rustix::fs::FileType::from_raw_mode(status.st_mode), rustix::fs::FileType::CharacterDevice);
         let terminal = device && rustix::termios::isatty(fd);
         if status.st_uid == uid || (device && !terminal) {
             continue;

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 use dockerfile::{BuildArgs, Builder, Plain, Progress, Quiet, RunStep};
-use images::progress::Lines;
 use images::PullOptions;
+use images::progress::Lines;
 use namespaces::{Isolation, StartError};
 
 use crate::privileges::PrivilegeArgs;
@@ -13,8 +13,10 @@ use crate::user;
 
 /// Build an image from a Dockerfile.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  minidocker build -t app .\n  minidocker build -t app --target test --build-arg V=2 .\n  \
-    minidocker build -t app - < Dockerfile")]
+#[command(
+    after_help = "Examples:\n  minidocker build -t app .\n  minidocker build -t app --target test --build-arg V=2 .\n  \
+    minidocker build -t app - < Dockerfile"
+)]
 pub struct Build {
     #[command(flatten)]
     build: BuildArgs,

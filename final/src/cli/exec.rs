@@ -60,7 +60,9 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
     let container = Container::find(root, &args.container).map_err(|error| refuse(format!("{error:#}")))?;
     match state::status(&container)?.0 {
         Status::Running => {}
-        Status::Unmonitored => bail!("{} runs, but its monitor was killed: nothing can be executed in it", args.container),
+        Status::Unmonitored => {
+            bail!("{} runs, but its monitor was killed: nothing can be executed in it", args.container)
+        }
         _ => return Err(refuse(format!("container {} is not running", args.container)).into()),
     }
     let exec = ExecDescription {

@@ -30,7 +30,8 @@ pub struct Images {
 /// Carries the command out.
 pub fn run(root: &Root, args: &Images) -> Result<i32> {
     let only: Option<Reference> = args.only.as_deref().map(str::parse).transpose()?;
-    let with_tag = args.only.as_deref().is_some_and(|text| text.rsplit('/').next().is_some_and(|last| last.contains(':')));
+    let with_tag =
+        args.only.as_deref().is_some_and(|text| text.rsplit('/').next().is_some_and(|last| last.contains(':')));
     let mut rows = Vec::new();
     for listed in root.store()?.list()? {
         match listed {

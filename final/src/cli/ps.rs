@@ -108,9 +108,8 @@ fn ports(description: &Description, state: &State, status: Status) -> String {
     }
     let published = &state.endpoint.ports;
     let mut texts: Vec<String> = published.iter().map(port_text).collect();
-    let is_published = |exposed: &str| {
-        published.iter().any(|port| format!("{}/{}", port.container_port, port.protocol) == exposed)
-    };
+    let is_published =
+        |exposed: &str| published.iter().any(|port| format!("{}/{}", port.container_port, port.protocol) == exposed);
     texts.extend(description.exposed_ports.iter().filter(|exposed| !is_published(exposed)).cloned());
     texts.join(", ")
 }

@@ -83,7 +83,8 @@ impl Bars {
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = bars.entry(layer.clone()).or_insert_with(|| {
             let bar = self.all.add(ProgressBar::new(total));
-            let style = ProgressStyle::with_template("{prefix}: {msg} [{bar:30}] {decimal_bytes}/{decimal_total_bytes}");
+            let style =
+                ProgressStyle::with_template("{prefix}: {msg} [{bar:30}] {decimal_bytes}/{decimal_total_bytes}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
             bar.set_prefix(layer.hex()[..12].to_owned());
             bar.set_message("Downloading  ");
@@ -108,7 +109,9 @@ impl Progress for Bars {
                 bar.set_message("Pull complete");
                 bar.abandon();
             }),
-            Event::Retrying { layer, reason } => self.with_bar(layer, 0, |bar| bar.set_message(format!("Retry: {reason}"))),
+            Event::Retrying { layer, reason } => {
+                self.with_bar(layer, 0, |bar| bar.set_message(format!("Retry: {reason}")))
+            }
             // What comes before the bars and after them is printed above and below.
             _ => self.all.suspend(|| self.lines.event(event)),
         }

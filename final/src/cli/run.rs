@@ -246,7 +246,10 @@ fn create(root: &Root, store: &Store, image: &Image, args: &Run) -> Result<Conta
 
 /// The kinds that are shared with the host. What chapter 1 can do and the engine decides otherwise is refused.
 fn shared_namespaces(args: &NamespaceArgs) -> Result<Vec<String>> {
-    ensure!(args.new.is_empty(), "--new is for chapter 1's program: the engine decides which namespaces a container has");
+    ensure!(
+        args.new.is_empty(),
+        "--new is for chapter 1's program: the engine decides which namespaces a container has"
+    );
     ensure!(args.uid_map.is_empty() && args.gid_map.is_empty(), "--uid-map and --gid-map are for chapter 1's program");
     let host = [(Kind::Pid, args.pid), (Kind::Ipc, args.ipc), (Kind::Uts, args.uts)];
     let mut shared: Vec<Kind> =

@@ -7,11 +7,11 @@ use super::for_each;
 use super::run::named;
 use crate::attach::{self, Attachment, End};
 use crate::container::{self, Container, mark_starting};
+use crate::life;
 use crate::monitor::{self, Wishes};
 use crate::raw_mode::window_size;
 use crate::root::Root;
 use crate::state::{self, Status};
-use crate::life;
 
 /// Start stopped containers again.
 #[derive(Args)]

@@ -56,7 +56,9 @@ fn reset(root: &Root, force: bool) -> Result<i32> {
     if !namespaces::rootless() {
         network::reset(&root.bridge()).context("take away the network")?;
     }
-    for directory in ["containers", "names", "starting", "images", "layers", "volumes", "networks", "build-cache", "tmp"] {
+    for directory in
+        ["containers", "names", "starting", "images", "layers", "volumes", "networks", "build-cache", "tmp"]
+    {
         let path = root.path().join(directory);
         layers::remove_tree(&path).with_context(|| format!("delete {}", path.display()))?;
     }

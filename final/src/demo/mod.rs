@@ -69,7 +69,11 @@ fn furnish(tree: &mut Tree, programs: &Programs) {
         true => "PS1='\\h:\\w\\$ '\n",
         false => "PS1=\"$(hostname):\"'$PWD# '\n",
     };
-    tree.file("etc/profile", 0o644, &format!("# Read by login shells, and by other interactive ones because of ENV.\n{prompt}"));
+    tree.file(
+        "etc/profile",
+        0o644,
+        &format!("# Read by login shells, and by other interactive ones because of ENV.\n{prompt}"),
+    );
 }
 
 fn config(layer: &Descriptor, programs: &Programs) -> Result<ImageConfig> {

@@ -12,11 +12,11 @@ use super::tree::Tree;
 
 /// What is taken where there is no busybox. All but the shell may be missing.
 const TOOLS: &[&str] = &[
-    "[", "awk", "basename", "cat", "chmod", "chown", "clear", "cp", "cut", "date", "dd", "df", "dirname", "dmesg", "du",
-    "echo", "env", "expr", "false", "find", "free", "grep", "head", "hostname", "id", "ip", "kill", "less", "ln", "ls",
-    "mkdir", "mknod", "mount", "mv", "nproc", "ping", "printf", "ps", "pwd", "readlink", "rm", "rmdir", "sed", "seq",
-    "sh", "sleep", "sort", "stat", "tail", "tee", "test", "top", "touch", "tr", "true", "tty", "umount", "uname", "uniq",
-    "wc", "which", "whoami", "xargs", "yes",
+    "[", "awk", "basename", "cat", "chmod", "chown", "clear", "cp", "cut", "date", "dd", "df", "dirname", "dmesg",
+    "du", "echo", "env", "expr", "false", "find", "free", "grep", "head", "hostname", "id", "ip", "kill", "less", "ln",
+    "ls", "mkdir", "mknod", "mount", "mv", "nproc", "ping", "printf", "ps", "pwd", "readlink", "rm", "rmdir", "sed",
+    "seq", "sh", "sleep", "sort", "stat", "tail", "tee", "test", "top", "touch", "tr", "true", "tty", "umount",
+    "uname", "uniq", "wc", "which", "whoami", "xargs", "yes",
 ];
 
 /// Libraries that glibc loads by name, without anybody listing them, to look up a user (before 2.34).
@@ -122,4 +122,29 @@ impl Programs {
 fn look_for(name: &str, path: &str) -> Option<PathBuf> {
     let files = path.split(':').map(|directory| Path::new(directory).join(name));
     files.filter(|file| file.is_file()).find_map(|file| file.canonicalize().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_busybox_the_shell_is_taken_and_what_it_needs() {
+        let directory = std::env::temp_dir().join(format!("minidocker-path-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        std::os::unix::fs::symlink("/bin/sh", directory.join("sh")).unwrap();
+        fs::write(directory.join("cat"), "#!/bin/sh\n").unwrap(); // a script, which is left out
+        let programs = Programs::of_this_machine(directory.to_str().unwrap()).unwrap();
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(!programs.busybox);
+        assert_eq!(programs.commands, [("sh".to_string(), fs::canonicalize("/bin/sh").unwrap())]);
+        programs.install(&mut Tree::default()).unwrap();
+        assert!(programs.changed > UNIX_EPOCH);
+    }
+
+    #[test]
+    fn without_a_shell_there_is_no_demo() {
+        let error = Programs::of_this_machine("/no/such/directory").err().unwrap().to_string();
+        assert!(error.contains("no busybox and no sh in /no/such/directory"), "{error}");
+    }
 }

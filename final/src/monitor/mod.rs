@@ -125,10 +125,8 @@ fn make(container: &Container, description: &Description, wishes: Wishes) -> Res
     stop_at("created");
     let listener = listener(&directory)?;
     let log = log::Log::open(&directory)?;
-    let running = created.start()?;
-    stop_at("started");
-    let child = running.release();
-    let pid = child.pid().as_raw();
+    let pid = created.child().pid().as_raw();
+    // Written before the payload runs: were we killed right after, nobody would know of it.
     let state = State {
         running: true,
         pid,
@@ -138,6 +136,9 @@ fn make(container: &Container, description: &Description, wishes: Wishes) -> Res
         ..State::default()
     };
     container.write_state(&state)?;
+    stop_at("written");
+    let child = created.start()?.release();
+    stop_at("started");
     streams::close_own_streams()?;
     let session = Session::new(0, child, &ends)?;
     let monitor =
@@ -151,6 +152,8 @@ fn clear(container: &Container, description: &Description, error: &StartError) -
         return container.delete();
     }
     let state = State {
+        running: false,
+        pid: 0,
         exit_code: error.code.into(),
         error: error.to_string(),
         finished: Timestamp::now().to_string(),

@@ -287,7 +287,7 @@ fn a_profile_is_read() {
 fn every_comparison_is_compiled_rightly() {
     for op in ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"] {
         for value in [0_u64, 5, 0xffff_ffff, 0x1_0000_0000, 0x5_0000_0005, u64::MAX] {
-            for second in [0, 5, 0x5_0000_0000_u64] {
+            for second in if op == "MASKED_EQ" { &[0, 5, 0x5_0000_0000_u64][..] } else { &[0] } {
                 let text = format!(
                     r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{{"names":["lseek"],"action":"SCMP_ACT_ALLOW",
                         "args":[{{"index":0,"value":{value},"valueTwo":{second},"op":"SCMP_CMP_{op}"}}]}}]}}"#
