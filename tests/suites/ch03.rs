@@ -105,7 +105,7 @@ fn a_volumes_link_does_not_lead_out() {
         let source = host.work().join("source");
         fs::create_dir(&source).expect("make a directory");
         let volume = format!("{}:/data", source.display());
-        run(host, &["-v", &volume, "sh", "-c", "true"]).assert();
+        let _either = run(host, &["-v", &volume, "sh", "-c", "true"]).assert();
         assert_eq!(fs::read_dir(&outside).expect("the directory").count(), 0);
         assert!(!fs::read_to_string("/proc/self/mountinfo").expect("mounts").contains("outside"));
     });
@@ -121,7 +121,7 @@ fn links_in_the_place_of_proc_and_dev_do_not_lead_out() {
             fs::remove_dir(root.join(name)).expect("remove the directory");
             std::os::unix::fs::symlink(&outside, root.join(name)).expect("make a link");
             // Refused or mounted inside, but never outside (CVE-2019-19921).
-            host.chapter(3, ["run", "--rootfs"]).arg(&root).arg("true").assert();
+            let _either = host.chapter(3, ["run", "--rootfs"]).arg(&root).arg("true").assert();
             assert_eq!(fs::read_dir(&outside).expect("the directory").count(), 0, "{name}");
         }
     });

@@ -103,7 +103,7 @@ fn killed_at(host: &Host, step: &str) {
     running.wait();
     host.minidocker(["ps", "-a"]).assert().success();
     // Wholly there or not at all: either way its name can be had again.
-    host.minidocker(["rm", "-f", "half"]).assert();
+    host.minidocker(["rm", "-f", "half"]).assert().success();
     let again = ["run", "--rm", "--name", "half", "-p", "8080:80", "-m", "64m", "suite", "true"];
     host.minidocker(again).assert().success();
     host.minidocker(["ps", "-aq"]).assert().success().stdout("");

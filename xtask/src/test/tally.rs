@@ -1,0 +1,142 @@
+//! Counting what libtest prints, and the one line at the end.
+
+/// All results so far.
+#[derive(Default)]
+pub struct Tally {
+    passed: usize,
+    failures: Vec<String>,
+    skips: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// Hears the lines of one or several test programs.
+#[derive(Default)]
+pub struct Listener {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+    failures: Vec<String>,
+    in_failures: bool,
+}
+
+impl Listener {
+    /// Takes a line, and shows it unless it says nothing.
+    pub fn hear(&mut self, line: &str) {
+        if let Some(counts) = line.strip_prefix("test result: ") {
+            self.in_failures = false;
+            self.passed += number_before(counts, " passed");
+            self.failed += number_before(counts, " failed");
+            self.ignored += number_before(counts, " ignored");
+            return;
+        }
+        // The list of names, which comes twice: first with each one's output.
+        if line == "failures:" {
+            self.in_failures = true;
+        } else if let Some(name) = line.strip_prefix("    ").filter(|name| self.in_failures && !name.contains(' ')) {
+            if !self.failures.iter().any(|known| known == name) {
+                self.failures.push(name.to_owned());
+            }
+        } else if !line.trim().is_empty() && !line.starts_with("running ") {
+            println!("{line}");
+        }
+    }
+}
+
+/// The number that stands directly before a word: `12 passed; 0 failed`.
+fn number_before(text: &str, word: &str) -> usize {
+    let digits = text.split(word).next().filter(|before| before.len() < text.len()).unwrap_or_default();
+    digits.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+impl Tally {
+    /// One check that is no program of tests.
+    pub fn check(&mut self, name: &str, passed: bool) {
+        if passed {
+            self.passed += 1;
+        } else {
+            self.failures.push(name.to_owned());
+        }
+    }
+
+    /// One check that could not be made.
+    pub fn skip(&mut self, name: &str, reason: &str) {
+        self.skips.push(format!("{name}: {reason}"));
+    }
+
+    /// What explains skips, without being one.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// What a program of tests has said; it must have failed by a test, or not at all.
+    pub fn add(&mut self, name: &str, heard: Listener, success: bool) {
+        self.passed += heard.passed;
+        for ignored in 0..heard.ignored {
+            self.skips.push(format!("{name}: ignored test {}", ignored + 1));
+        }
+        let named = heard.failures.len();
+        self.failures.extend(heard.failures.into_iter().map(|test| format!("{name}: {test}")));
+        for _ in named..heard.failed {
+            self.failures.push(format!("{name}: a test without a name"));
+        }
+        if !success && heard.failed == 0 {
+            self.failures.push(format!("{name}: ended badly (see above)"));
+        }
+    }
+
+    /// The skips that the suites have put on record, `NAME\tREASON` a line: libtest has counted them as passed.
+    pub fn skips_from(&mut self, prefix: &str, record: &str) {
+        for line in record.lines() {
+            let (name, reason) = line.split_once('\t').unwrap_or((line, "no reason given"));
+            self.passed = self.passed.saturating_sub(1);
+            self.skips.push(format!("{prefix}{name}: {reason}"));
+        }
+    }
+
+    /// Prints what was skipped and what failed, and the line with the numbers; the exit code.
+    pub fn verdict(self) -> u8 {
+        for note in &self.notes {
+            println!("note: {note}");
+        }
+        for skip in &self.skips {
+            println!("skipped: {skip}");
+        }
+        for failure in &self.failures {
+            println!("FAILED: {failure}");
+        }
+        println!("{} passed, {} failed, {} skipped", self.passed, self.failures.len(), self.skips.len());
+        u8::from(!self.failures.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_from_the_last_line() {
+        let mut listener = Listener::default();
+        listener.hear("test result: ok. 20 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.48s");
+        listener.hear("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s");
+        assert_eq!((listener.passed, listener.failed, listener.ignored), (22, 1, 1));
+    }
+
+    #[test]
+    fn failures_are_named_once() {
+        let mut listener = Listener::default();
+        for line in ["failures:", "", "---- a::b stdout ----", "", "failures:", "    a::b", "    c::d", ""] {
+            listener.hear(line);
+        }
+        assert_eq!(listener.failures, ["a::b", "c::d"]);
+    }
+
+    #[test]
+    fn skips_are_not_passes() {
+        let mut tally = Tally::default();
+        tally.add("x", Listener { passed: 3, ..Listener::default() }, true);
+        tally.skips_from("", "a::b\tneeds x\n");
+        assert_eq!((tally.passed, tally.skips.len(), tally.failures.len()), (2, 1, 0));
+        tally.add("y", Listener::default(), false);
+        assert_eq!(tally.failures.len(), 1);
+    }
+}
