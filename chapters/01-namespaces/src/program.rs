@@ -26,10 +26,23 @@ pub fn main<C: Parser>(run: impl FnOnce(C) -> Result<i32>) -> ExitCode {
         // A status is 0 to 255, and wait(2) gives no other.
         Ok(code) => ExitCode::from(code as u8),
         Err(error) => {
-            eprintln!("{}: {error:#}", name());
+            eprintln!("{}: {}", name(), sentence(&error));
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// An error with its causes, in one line. The numbers that std adds to the system's errors say nothing that their words do
+/// not.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let mut text = format!("{error:#}");
+    while let Some((before, after)) = text.split_once(" (os error ") {
+        match after.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => text = format!("{before}{rest}"),
+            _ => break,
+        }
+    }
+    text
 }
 
 /// The name by which the program was called.
@@ -50,4 +63,18 @@ pub fn run_to_end(
     let running = Container::new(process, isolations, undo).create()?.start()?;
     forwarder.until_end(running.child())?;
     running.wait()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn an_error_is_a_sentence() {
+        let missing = std::io::Error::from_raw_os_error(libc::ENOENT);
+        let error = Err::<(), _>(missing).context("open /x").unwrap_err();
+        assert_eq!(sentence(&error), "open /x: No such file or directory");
+        assert_eq!(sentence(&anyhow::anyhow!("odd (os error ")), "odd (os error ");
+    }
 }

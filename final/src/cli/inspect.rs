@@ -2,7 +2,6 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use images::{Image, Reference};
 use serde_json::{Map, Value, json};
 
 use crate::container::Container;
@@ -50,7 +49,7 @@ fn look(root: &Root, name: &str, kind: Option<Type>) -> Result<Value> {
         }
     }
     if let Some(image) = root.store()?.find(name).ok().flatten() {
-        return Ok(of_image(&image));
+        return Ok(image.inspect());
     }
     match kind {
         Some(Type::Image) => bail!("no such image: {name}"),
@@ -221,22 +220,5 @@ fn network_settings(description: &Description, state: &State) -> Value {
         "MacAddress": network["MacAddress"],
         "Ports": bindings(&endpoint.ports, |port| port.host_port.to_string()),
         "Networks": { description.network.mode.to_string(): network },
-    })
-}
-
-fn of_image(image: &Image) -> Value {
-    let familiar = |names: &[Reference]| names.iter().map(Reference::familiar).collect::<Vec<_>>();
-    json!({
-        "Id": image.id,
-        "RepoTags": familiar(&image.names),
-        "RepoDigests": familiar(&image.repo_digests),
-        "Created": image.config.created,
-        "Author": image.config.author.clone().unwrap_or_default(),
-        "Config": image.config.config,
-        "Architecture": image.config.architecture,
-        "Os": image.config.os,
-        "Size": image.size,
-        "RootFS": { "Type": "layers", "Layers": image.diff_ids() },
-        "Descriptor": { "mediaType": images::manifest::OCI_MANIFEST, "digest": image.digest },
     })
 }

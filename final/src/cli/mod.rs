@@ -23,6 +23,7 @@ pub mod version;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use namespaces::program::sentence;
 use clap::{Parser, Subcommand};
 
 use crate::privileges::own_binary;
@@ -128,7 +129,7 @@ pub fn for_each<T>(names: &[T], mut act: impl FnMut(&T) -> Result<()>) -> Result
     let mut code = 0;
     for name in names {
         if let Err(error) = act(name) {
-            eprintln!("minidocker: {error:#}");
+            eprintln!("minidocker: {}", sentence(&error));
             code = 1;
         }
     }

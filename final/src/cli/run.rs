@@ -177,7 +177,7 @@ fn create(root: &Root, store: &Store, image: &Image, args: &Run) -> Result<Conta
     let process = images::process(&image.config, &overrides)?;
     let default_network = if rootless() { Mode::None } else { Mode::Bridge };
     if rootless() && args.network.network.is_none() && args.network.publish.is_empty() {
-        eprintln!("minidocker: without root there is no network yet: using --network none");
+        eprintln!("minidocker: an ordinary user cannot make a bridge: using --network none (--network host shares ours)");
     }
     let network = args.network.options(default_network)?;
     let limits = args.cgroup.limits()?;
