@@ -26,5 +26,5 @@ pub mod syntax;
 pub use build::args::{BuildArg, BuildArgs};
 pub use build::builder::Builder;
 pub use build::progress::{Plain, Progress, Quiet};
-pub use build::run::{Failed, RunStep, plain_user};
+pub use build::run::{Extra, Failed, RunStep, plain_user};
 pub use syntax::{Dockerfile, ParseError, parse};

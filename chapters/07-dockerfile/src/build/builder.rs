@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use images::{Image, Platform, PullOptions, Reference, Store};
-use namespaces::{Isolation, rootless};
+use namespaces::rootless;
 
 use crate::context::files::FileDigests;
 use crate::context::tree::Tree;
@@ -17,7 +17,7 @@ use super::clock::Clock;
 use super::metadata;
 use super::plan::{Base, check_platform, plan};
 use super::progress::Progress;
-use super::run::{self, RunStep};
+use super::run::{self, Extra};
 use super::scope::Globals;
 use super::source;
 use super::stage::State;
@@ -30,7 +30,7 @@ pub struct Builder<'a> {
     /// Where base images come from and the result goes.
     pub store: &'a Store,
     /// The last isolations of RUN's containers: [`run::plain_user`], or an engine's privileges.
-    pub extra: &'a dyn Fn(&RunStep) -> Result<Vec<Box<dyn Isolation>>>,
+    pub extra: Extra<'a>,
     /// The cgroup below which RUN's containers have theirs.
     pub cgroup_parent: &'a str,
     /// How to reach registries.
@@ -73,7 +73,6 @@ impl Builder<'_> {
         // Nobody collects layers as garbage while they belong to no image yet.
         let _lease = self.store.lease()?;
         let workspace = Workspace::new(self.root)?;
-        run::collect_dead(self.root)?;
         let source = source::open(args, &workspace)?;
         let globals = globals(&source.dockerfile, args)?;
         let cache = Cache::open(self.root, args.no_cache)?;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use cgroups::{Cgroup, DeviceRules, Limits};
 use images::User;
 use layers::{Layers, Upper};
-use namespaces::{Container, Exit, Gate, Isolation, Kind, NamespaceArgs, Process, Running};
+use namespaces::{Container, Exit, Fresh, Gate, HostName, Isolation, Kind, Process, Running};
 use network::network::file_mounts;
 use network::{Bridge, Mode, Network, NetworkArgs};
 use nix::errno::Errno;
@@ -26,6 +26,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use crate::syntax::Heredoc;
 
 use super::stubs;
+use super::workspace::Workspace;
 
 /// One RUN, with everything replaced and resolved.
 #[derive(Debug, Clone)]
@@ -44,18 +45,23 @@ pub struct RunStep {
     pub script: Option<Heredoc>,
 }
 
+/// Gives the last isolations of a RUN's container, for the step that it will run.
+pub type Extra<'a> = &'a dyn Fn(&RunStep) -> Result<Vec<Box<dyn Isolation>>>;
+
 /// Where RUN's containers live.
 pub struct Surroundings<'a> {
     /// The engine's directory, from which the bridge has its name.
     pub root: &'a Path,
-    /// Where the container's own directories are made.
+    /// The build's place.
+    pub workspace: &'a Workspace,
+    /// The directory there for this container's own.
     pub scratch: PathBuf,
     /// The cgroup below which the container has its own.
     pub cgroup_parent: &'a str,
     /// The layers below, base first.
     pub lower: &'a [PathBuf],
     /// What the last isolations are: the user and its rights.
-    pub extra: &'a dyn Fn(&RunStep) -> Result<Vec<Box<dyn Isolation>>>,
+    pub extra: Extra<'a>,
     /// Keep the output back unless the command fails.
     pub keep_output: bool,
 }
@@ -88,16 +94,15 @@ pub fn run(step: &RunStep, around: &Surroundings<'_>, upper: &Path) -> Result<()
 
     let id = container_id();
     let hostname = "buildkitsandbox"; // the name that scripts in the wild know
-    let mut namespaces = NamespaceArgs::default();
-    namespaces.hostname = Some(hostname.to_owned());
-    namespaces.share = vec![Kind::Net]; // the network's business
     let network = NetworkArgs { network: Some(step.network.clone()), ..NetworkArgs::default() };
     let network = network.options(Mode::None)?;
     let cgroup = Cgroup::new(&format!("{}/{id}", around.cgroup_parent), Limits::default());
     let output = Output::new(around.keep_output)?;
     let kept = output.kept()?;
 
-    let mut isolations = namespaces.isolations()?;
+    // All but the network namespace, which is the network's business.
+    let fresh = Fresh(vec![Kind::Mount, Kind::Pid, Kind::Ipc, Kind::Uts]);
+    let mut isolations: Vec<Box<dyn Isolation>> = vec![Box::new(fresh), Box::new(HostName::new(hostname))];
     isolations.push(Box::new(cgroup.devices(DeviceRules::usual())));
     isolations.push(Box::new(Network::new(network, Bridge::derive(around.root), &id, hostname, Some(files))));
     isolations.push(Box::new(layers));
@@ -105,7 +110,9 @@ pub fn run(step: &RunStep, around: &Surroundings<'_>, upper: &Path) -> Result<()
     isolations.push(Box::new(output));
     isolations.extend((around.extra)(step)?);
 
-    let exit = start_and_wait(process(step), isolations)?;
+    let container = Container::new(process(step), isolations, network::undo);
+    around.workspace.note_records(&container.records())?;
+    let exit = start_and_wait(container)?;
     if exit != Exit::Code(0) {
         if let Some(mut kept) = kept {
             show(&mut kept)?;
@@ -154,12 +161,12 @@ fn process(step: &RunStep) -> Process {
 ///
 /// The container's first process has signals like ^C ignored for it by the kernel (`pid_namespaces(7)`), so it is killed
 /// with its container; all that it had is taken back on the way out.
-fn start_and_wait(process: Process, isolations: Vec<Box<dyn Isolation>>) -> Result<Exit> {
+fn start_and_wait(container: Container) -> Result<Exit> {
     let mut stop = SigSet::empty();
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|signal| stop.add(signal));
     let before = stop.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK).context("hold signals back")?;
     let signals = SignalFd::with_flags(&stop, SfdFlags::SFD_CLOEXEC).context("signalfd")?;
-    let result = Container::new(process, isolations, network::undo).create().and_then(|created| created.start());
+    let result = container.create().and_then(|created| created.start());
     let result = result.and_then(|running| wait_or_stop(running, &signals));
     before.thread_set_mask().context("let signals through again")?;
     result
@@ -183,22 +190,10 @@ fn wait_or_stop(running: Running, signals: &SignalFd) -> Result<Exit> {
     }
 }
 
-/// Begins with our process id, so that whoever finds an address leased to it can see whether we are still there.
+/// A name for a cgroup and a lease, unlike any other's.
 fn container_id() -> String {
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("build-{}-{:06x}", std::process::id(), clock.as_micros() & 0xff_ffff)
-}
-
-/// Gives back the addresses of builds that were killed.
-pub fn collect_dead(root: &Path) -> Result<()> {
-    let bridge = Bridge::derive(root);
-    for (_, id) in network::leases(&bridge)? {
-        let pid = id.strip_prefix("build-").and_then(|rest| rest.split('-').next());
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            network::release(&bridge, &id)?;
-        }
-    }
-    Ok(())
 }
 
 fn script_path(script: &Heredoc) -> String {

@@ -33,6 +33,7 @@ impl Build<'_> {
         self.step(&key, created_by, state, |build, state, upper| {
             let around = Surroundings {
                 root: build.builder.root,
+                workspace: build.workspace,
                 scratch: build.workspace.directory(&format!("step-{}", build.steps.0))?,
                 cgroup_parent: build.builder.cgroup_parent,
                 lower: &state.dirs,

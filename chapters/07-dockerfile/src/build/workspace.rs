@@ -1,4 +1,7 @@
 //! A place for one build's directories, which is gone afterwards, also after `kill -9`: then the next build tidies up.
+//!
+//! Before a RUN gets its container, what will have to be undone (an address, a cgroup) is written down there. So whoever
+//! tidies up after a killed build can undo it.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -6,6 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use layers::remove_tree;
+use namespaces::Record;
+
+/// What must be undone of the container that runs, as JSON.
+const RECORDS: &str = "records.json";
 
 /// `ROOT/tmp/build-<pid>`, removed when dropped.
 pub struct Workspace {
@@ -43,6 +50,12 @@ impl Workspace {
         Ok(path)
     }
 
+    /// Writes down what must be undone should we be killed. To be called before it comes to be.
+    pub fn note_records(&self, records: &[Record]) -> Result<()> {
+        let path = self.dir.join(RECORDS);
+        fs::write(&path, serde_json::to_vec(records)?).with_context(|| format!("write {}", path.display()))
+    }
+
     /// The path of something that is not there yet.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
@@ -59,8 +72,20 @@ fn remove_leftovers(tmp: &Path) -> Result<()> {
     for entry in fs::read_dir(tmp).with_context(|| format!("list {}", tmp.display()))? {
         let entry = entry?;
         if entry.file_name().as_encoded_bytes().starts_with(b"build-") {
+            undo_records(&entry.path().join(RECORDS))?;
             remove_tree(&entry.path()).with_context(|| format!("remove {}", entry.path().display()))?;
         }
+    }
+    Ok(())
+}
+
+/// Undoes what a killed build wrote down. Undoing twice does no harm, so it does not matter how far it had come.
+fn undo_records(file: &Path) -> Result<()> {
+    let Ok(bytes) = fs::read(file) else { return Ok(()) };
+    // Half a file was written before anything came to be.
+    let records: Vec<Record> = serde_json::from_slice(&bytes).unwrap_or_default();
+    for record in records.iter().rev() {
+        network::undo(record).with_context(|| format!("undo the {} of a killed build", record.kind))?;
     }
     Ok(())
 }

@@ -149,7 +149,7 @@ impl Tree {
         }
         let mut picked = Vec::new();
         for path in found {
-            let resolved = self.resolve(&path).with_context(|| format!("{source}: {}", path.display()))?;
+            let resolved = self.resolve(&path).with_context(|| path.display().to_string())?;
             let node = match resolved {
                 Some(resolved) => self.node(resolved, PathBuf::new())?,
                 None => None,
