@@ -16,7 +16,8 @@ use rustix::fs::{
     flistxattr, fsetxattr, fstat, futimens, mknodat, openat, symlinkat, unlinkat, utimensat,
 };
 
-use crate::context::tree::{Identity, Node, NodeKind, Picked, Tree};
+use crate::context::node::{Identity, Node, NodeKind, Picked};
+use crate::context::tree::Tree;
 use crate::syntax::is_directory;
 
 /// Where a COPY goes.

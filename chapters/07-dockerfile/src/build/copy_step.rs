@@ -9,7 +9,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::context::archive::{Format, recognise, unpack_into};
 use crate::context::ignore::Ignore;
-use crate::context::tree::{NodeKind, Origin, Picked, Tree};
+use crate::context::node::{NodeKind, Picked};
+use crate::context::tree::{Origin, Tree};
 use crate::syntax::{Copy, Instruction, expand_heredoc};
 
 use super::builder::Build;

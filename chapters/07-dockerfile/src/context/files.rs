@@ -14,7 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use layers::{Digest, Hashing};
 
-use super::tree::{Identity, Node, NodeKind, Picked, Tree};
+use super::node::{Identity, Node, NodeKind, Picked};
+use super::tree::Tree;
 use crate::fingerprint::Fingerprint;
 
 /// Seconds during which a change is too fresh to be trusted.

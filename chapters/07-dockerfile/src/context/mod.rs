@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod files;
 pub mod ignore;
+pub mod node;
 pub mod pattern;
 
 pub mod tree;

@@ -3,6 +3,7 @@
 mod diagnostic;
 mod expand;
 mod flags;
+mod healthcheck;
 mod heredoc;
 mod instruction;
 mod lexer;

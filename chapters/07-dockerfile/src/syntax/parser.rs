@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::diagnostic::{ParseError, Source, did_you_mean};
 use super::flags::{self, Flag};
 use super::heredoc;
-use super::instruction::{Command, Copy, Dockerfile, From, Healthcheck, Instruction, Kind, Run, Stage};
+use super::instruction::{Command, Copy, Dockerfile, From, Instruction, Kind, Run, Stage};
 use super::lexer::{Line, lex};
 use super::words::{self, Word};
 
@@ -31,7 +31,7 @@ const INSTRUCTIONS: [&str; 18] = [
     "SHELL",
 ];
 
-type Result<T> = std::result::Result<T, ParseError>;
+pub(super) type Result<T> = std::result::Result<T, ParseError>;
 
 /// Parses a Dockerfile. `name` is what errors call it.
 ///
@@ -85,15 +85,15 @@ pub fn parse_trigger(text: &str) -> Result<Instruction> {
 }
 
 /// One logical line on its way to becoming an instruction.
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     source: &'a Source,
-    line: &'a Line,
+    pub(super) line: &'a Line,
     escape: char,
     /// The instruction's name in capitals.
     keyword: String,
-    flags: Vec<Flag>,
+    pub(super) flags: Vec<Flag>,
     /// Where the arguments begin.
-    rest: usize,
+    pub(super) rest: usize,
     notes: Vec<String>,
 }
 
@@ -152,11 +152,11 @@ impl<'a> Parser<'a> {
         self.flags.iter().find(|flag| flag.name == name).and_then(|flag| flag.value.clone())
     }
 
-    fn error(&self, range: Range<usize>, message: impl Into<String>) -> ParseError {
+    pub(super) fn error(&self, range: Range<usize>, message: impl Into<String>) -> ParseError {
         self.line.error(self.source, range, message)
     }
 
-    fn arguments(&self) -> &'a str {
+    pub(super) fn arguments(&self) -> &'a str {
         &self.line.text[self.rest..]
     }
 
@@ -232,7 +232,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Exec form if the text from `at` on is a JSON array of strings, else a line for the shell.
-    fn command(&mut self, at: usize) -> Command {
+    pub(super) fn command(&mut self, at: usize) -> Command {
         let text = &self.line.text[at..];
         if let Some(argv) = words::json_array(text) {
             return Command::Exec(argv);
@@ -326,46 +326,6 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn healthcheck(&mut self) -> Result<Healthcheck> {
-        let text = self.arguments();
-        let end = text.find(char::is_whitespace).unwrap_or(text.len());
-        let kind = text[..end].to_uppercase();
-        let rest = self.line.text.len() - text[end..].trim_start().len();
-        let command = match (kind.as_str(), rest == self.line.text.len()) {
-            ("NONE", true) if self.flags.is_empty() => None,
-            ("CMD", false) => Some(self.command(rest)),
-            _ => {
-                let error =
-                    self.error(self.rest..self.rest + end, "HEALTHCHECK takes CMD and a command, or NONE alone");
-                return Err(error);
-            }
-        };
-        let mut check = Healthcheck { command, ..Healthcheck::default() };
-        for flag in &self.flags {
-            let value = flag.value.as_deref().unwrap_or_default();
-            let number = match flag.name.as_str() {
-                "retries" => value.parse().ok().filter(|count| *count >= 0),
-                _ => nanoseconds(value).filter(|time| *time == 0 || *time >= 1_000_000),
-            };
-            let Some(number) = number else {
-                let error = self.error(flag.range.clone(), format!("--{}: cannot use {value}", flag.name));
-                return Err(match flag.name.as_str() {
-                    "retries" => error.help("a whole number"),
-                    _ => error.help("a duration of at least 1ms, as in 30s or 1m30s"),
-                });
-            };
-            let field = match flag.name.as_str() {
-                "interval" => &mut check.interval,
-                "timeout" => &mut check.timeout,
-                "start-period" => &mut check.start_period,
-                "start-interval" => &mut check.start_interval,
-                _ => &mut check.retries,
-            };
-            *field = Some(number);
-        }
-        Ok(check)
-    }
-
     /// Checks the inner instruction now, so that the mistake shows here and not in somebody else's build.
     fn onbuild(&self) -> Result<String> {
         let text = self.arguments();
@@ -386,30 +346,4 @@ impl<'a> Parser<'a> {
 /// Whether a destination says of itself that it is a directory.
 pub(crate) fn is_directory(destination: &str) -> bool {
     destination.ends_with('/') || matches!(destination.rsplit('/').next(), Some("." | ".."))
-}
-
-/// A Go duration, `1m30s`, in nanoseconds.
-fn nanoseconds(text: &str) -> Option<i64> {
-    if text == "0" {
-        return Some(0);
-    }
-    let mut total = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
-        let letters = rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len() - digits);
-        let unit = match &rest[digits..digits + letters] {
-            "h" => 3.6e12,
-            "m" => 6e10,
-            "s" => 1e9,
-            "ms" => 1e6,
-            "us" | "µs" => 1e3,
-            "ns" => 1.0,
-            _ => return None,
-        };
-        total += rest[..digits].parse::<f64>().ok()? * unit;
-        rest = &rest[digits + letters..];
-    }
-    // Below 2^63 the conversion is exact enough for a duration; above, it is not one.
-    (!text.is_empty() && total < 9e18).then_some(total as i64)
 }
