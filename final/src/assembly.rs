@@ -34,7 +34,6 @@ pub struct Assembly {
 /// Puts a container together. Reads what it needs to; makes nothing yet.
 pub fn assemble(container: &Container, description: &Description, size: WindowSize) -> Result<Assembly> {
     let directory = container.directory();
-    let files = directory.join("files");
     let mut isolations: Vec<Box<dyn Isolation>> = Vec::new();
 
     // Chapter 1: a user namespace where we are not root, and the namespaces in which nothing is done.
@@ -47,7 +46,7 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
     isolations.push(Box::new(cgroup(description)?));
 
     // Chapter 5: the address is claimed and the files are written that chapter 3 binds.
-    let network = network(container, description, &files)?;
+    let network = network(container, description, &directory)?;
     let handle = network.handle();
     isolations.push(Box::new(network));
 

@@ -1,9 +1,10 @@
 //! A container on disk: its directory, its name, and finding it by either.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, Metadata, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use namespaces::Record;
@@ -27,21 +28,20 @@ impl Container {
     /// Makes a container: its directory, and its name claimed. `describe` is given the name.
     ///
     /// What is there when we are killed half-way is named in `starting/`, and tidied by the next start.
-    pub fn create(root: &Root, name: Option<&str>, describe: impl Fn(&str, &str) -> Description) -> Result<Container> {
+    pub fn create(
+        root: &Root,
+        name: Option<&str>,
+        describe: impl Fn(&str, &str) -> Description,
+    ) -> Result<(Container, Description)> {
         let container = Container { root: root.clone(), id: id::new_id()? };
-        let marker = container.root.starting().join(&container.id);
-        let pid = std::process::id() as i32;
-        let owner = format!("{pid} {}", process_started(pid).unwrap_or_default());
-        fs::write(&marker, owner).with_context(|| format!("write {}", marker.display()))?;
-        container.fill(name, describe).inspect_err(|_| {
-            let _ = container.delete();
-        })?;
-        Ok(container)
+        mark_starting(&container)?;
+        let description = container.fill(name, describe).inspect_err(|_| drop(container.delete()))?;
+        Ok((container, description))
     }
 
-    fn fill(&self, name: Option<&str>, describe: impl Fn(&str, &str) -> Description) -> Result<()> {
+    fn fill(&self, name: Option<&str>, describe: impl Fn(&str, &str) -> Description) -> Result<Description> {
         let directory = self.directory();
-        for below in ["", "upper", "work", "rootfs", "files"] {
+        for below in ["", "upper", "work", "rootfs"] {
             // The upper directory becomes the root's, so its mode is that of a root directory; nobody gets to it from
             // outside, through directories of mode 0700.
             let mode = if below == "upper" { 0o755 } else { 0o700 };
@@ -56,7 +56,9 @@ impl Container {
             }
             None => self.claim_random()?,
         };
-        self.write("container.json", &describe(&self.id, &name))
+        let description = describe(&self.id, &name);
+        self.write("container.json", &description)?;
+        Ok(description)
     }
 
     fn claim_random(&self) -> Result<String> {
@@ -72,21 +74,17 @@ impl Container {
         unreachable!("an endless loop")
     }
 
-    /// Claims a name by an exclusive create. The file is written first and linked into place, so that whoever reads it
-    /// finds it whole.
+    /// Claims a name. A symbolic link is made exclusively and with its content in one step; nobody follows it.
     fn claim(&self, name: &str) -> Result<bool> {
         let path = self.root.names().join(name);
-        let whole = self.root.tmp().join(format!("name-{}", self.id));
-        fs::write(&whole, &self.id).with_context(|| format!("write {}", whole.display()))?;
-        let mut linked = fs::hard_link(&whole, &path);
+        let mut linked = symlink(&self.id, &path);
         if let (Err(error), Some(id)) = (&linked, read_name(&path)) {
             // A name whose container is gone: somebody was killed between the two removals.
             if error.kind() == ErrorKind::AlreadyExists && !self.root.containers().join(id).exists() {
                 let _ = fs::remove_file(&path);
-                linked = fs::hard_link(&whole, &path);
+                linked = symlink(&self.id, &path);
             }
         }
-        let _ = fs::remove_file(&whole);
         match linked {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
@@ -188,13 +186,16 @@ impl Container {
     }
 
     /// Removes it from the disk. Its process must be dead and its records undone.
-    ///
-    /// The directory is renamed away first: from then on there is no such container, however long deleting its files
-    /// takes and whether or not it is finished.
     pub fn delete(&self) -> Result<()> {
+        self.discard()?.delete()
+    }
+
+    /// Takes it out of the list, and its name back: from then on there is no such container, however long deleting its
+    /// files takes and whether or not that is finished.
+    pub fn discard(&self) -> Result<Discarded> {
         let name = self.description().map(|description| description.name);
         let directory = self.directory();
-        let away = self.root.tmp().join(format!("removed-{}", self.id));
+        let away = self.root.tmp().join(format!("{DISCARDED}{}", self.id));
         match fs::rename(&directory, &away) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -207,7 +208,7 @@ impl Container {
             }
         }
         self.settle();
-        layers::remove_tree(&away).with_context(|| format!("delete {}", away.display()))
+        Ok(Discarded(away))
     }
 
     fn read<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {
@@ -235,8 +236,23 @@ impl Container {
 }
 
 fn read_name(path: &Path) -> Option<String> {
-    let id = fs::read_to_string(path).ok()?;
+    let id = fs::read_link(path).ok()?.into_os_string().into_string().ok()?;
     (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
+/// What the directory of a discarded container is called, before its id.
+const DISCARDED: &str = "removed-";
+
+/// The files of a container that is in no list any more.
+#[derive(Debug)]
+#[must_use = "its files are still there"]
+pub struct Discarded(PathBuf);
+
+impl Discarded {
+    /// Deletes them.
+    pub fn delete(self) -> Result<()> {
+        layers::remove_tree(&self.0).with_context(|| format!("delete {}", self.0.display()))
+    }
 }
 
 /// Tidies what killed starts have left. Called by every start: it looks at nothing but `starting/`, which is empty as a
@@ -256,6 +272,23 @@ pub fn tidy(root: &Root) -> Result<()> {
             continue;
         }
         abandon(&container)?;
+    }
+    Ok(())
+}
+
+/// Deletes what killed removals have left. Those under way are left alone: they are younger than a minute.
+pub fn empty_bin(root: &Root) -> Result<()> {
+    let directory = root.tmp();
+    let entries = fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))?;
+    for entry in entries.flatten() {
+        let minute = Duration::from_secs(60);
+        let old = |metadata: Metadata| {
+            let changed = UNIX_EPOCH + Duration::from_secs(metadata.ctime().max(0) as u64);
+            changed.elapsed().is_ok_and(|age| age > minute)
+        };
+        if entry.file_name().to_string_lossy().starts_with(DISCARDED) && entry.metadata().is_ok_and(old) {
+            Discarded(entry.path()).delete()?;
+        }
     }
     Ok(())
 }
@@ -286,11 +319,10 @@ fn owner_lives(marker: &Path) -> bool {
     pid.is_some_and(|pid| process_started(pid) == started && started.is_some())
 }
 
-/// Marks a container as being started again, as [`Container::create`] does for a new one.
+/// Marks a container as being made or started by us.
 pub fn mark_starting(container: &Container) -> Result<()> {
     let path = container.root.starting().join(&container.id);
     let pid = std::process::id() as i32;
-    let mut file = File::create(&path).with_context(|| format!("write {}", path.display()))?;
-    write!(file, "{pid} {}", process_started(pid).unwrap_or_default())
-        .with_context(|| format!("write {}", path.display()))
+    let owner = format!("{pid} {}", process_started(pid).unwrap_or_default());
+    fs::write(&path, owner).with_context(|| format!("write {}", path.display()))
 }

@@ -1,7 +1,7 @@
 //! Another process in a running container: the same mechanism with another list of isolations.
 
 use anyhow::Result;
-use namespaces::{Enter, Isolation, Process};
+use namespaces::{Container, Enter, Isolation, Process};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -31,14 +31,10 @@ pub struct ExecDescription {
     pub privileged: bool,
 }
 
-/// The process and the isolations for it, and where its streams will be found.
+/// The process and the isolations for it, ready to be created, and where its streams will be found.
 ///
 /// `init` is the container's main process, whose namespaces and cgroup it is born in.
-pub fn assemble(
-    exec: &ExecDescription,
-    container: &Description,
-    init: Pid,
-) -> Result<(Process, Vec<Box<dyn Isolation>>, EndsHandle)> {
+pub fn assemble(exec: &ExecDescription, container: &Description, init: Pid) -> Result<(Container, EndsHandle)> {
     let mut process = Process::new(exec.argv.iter().map(Into::into).collect());
     process.env = container.env.iter().map(Into::into).collect();
     for entry in &exec.env {
@@ -67,7 +63,7 @@ pub fn assemble(
     };
     let user = exec.user.as_deref().unwrap_or(&container.user);
     isolations.push(Box::new(user::privileges(settings(exec, container)?, user)));
-    Ok((process, isolations, ends))
+    Ok((Container::new(process, isolations, network::undo), ends))
 }
 
 /// The container's own, or with `--privileged` all there are. Resource limits stay the container's.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::alive::AliveLock;
 use crate::attach;
-use crate::container::Container;
+use crate::container::{Container, Discarded};
 use crate::monitor::packet::Request;
 use crate::monitor::{connect_to, finish};
 use crate::state::{self, State, Status, process_started};
@@ -103,7 +103,8 @@ fn end_unmonitored(container: &Container, mut state: State, number: i32, timeout
         }
     }
     // How it ended nobody saw; that it was killed is the likeliest.
-    finish(container, &description, &mut state, Exit::Signal(Signal::SIGKILL as i32))
+    let discarded = finish(container, &description, &mut state, Exit::Signal(Signal::SIGKILL as i32))?;
+    discarded.map_or(Ok(()), Discarded::delete)
 }
 
 /// Removes a container. One that runs is killed first, if that is wanted.

@@ -43,6 +43,15 @@ mod volumes;
 
 use std::process::ExitCode;
 
+use privileges::own_binary;
+
 fn main() -> ExitCode {
+    // Before the command line is parsed: what executes itself again would do that twice.
+    if cli::runs_foreign_code(std::env::args_os().skip(1))
+        && let Err(error) = own_binary::protect()
+    {
+        eprintln!("minidocker: {}", namespaces::program::sentence(&error));
+        return ExitCode::from(namespaces::failure::ENGINE_FAILED);
+    }
     namespaces::main(cli::run)
 }

@@ -4,8 +4,9 @@
 //! ROOT = --root, else $MINIDOCKER_ROOT, else /var/lib/minidocker (root) or $XDG_DATA_HOME/minidocker
 //!   images/           an OCI image layout
 //!   layers/<diffid>/  unpacked once, shared by all
-//!   containers/<id>/  container.json state.json records.json log alive attach.sock upper/ work/ rootfs/ …
-//!   names/<name>      the id of the container of that name: claimed by an exclusive create
+//!   containers/<id>/  container.json state.json records.json log alive attach.sock
+//!                     upper/ work/ rootfs/, and hosts hostname resolv.conf for /etc
+//!   names/<name>      a symbolic link that says the id of the container of that name
 //!   starting/<id>     there while a container is being made or started: what a kill -9 leaves, the next start tidies
 //!   networks/ volumes/ build-cache/ tmp/
 //! ```

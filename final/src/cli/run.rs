@@ -119,8 +119,7 @@ pub fn run(root: &Root, args: Run) -> Result<i32> {
     let store = root.store()?;
     let _lease = store.lease()?; // until the container stands, nobody may remove the image's layers
     let image = find_image(&store, &args)?;
-    let container = create(root, &store, &image, &args)?;
-    let description = container.description()?;
+    let (container, description) = create(root, &store, &image, &args)?;
     if let Some(path) = &args.cidfile {
         write_cidfile(path, container.id()).inspect_err(|_| drop(container.delete()))?;
     }
@@ -170,14 +169,16 @@ fn find_image(store: &Store, args: &Run) -> Result<Image> {
 }
 
 /// Makes the container, with everything looked up that it will need.
-fn create(root: &Root, store: &Store, image: &Image, args: &Run) -> Result<Container> {
+fn create(root: &Root, store: &Store, image: &Image, args: &Run) -> Result<(Container, Description)> {
     let config = &image.config.config;
     let workdir = args.rootfs.workdir.clone();
     let overrides = args.image_args.overrides(&args.command, workdir)?;
     let process = images::process(&image.config, &overrides)?;
     let default_network = if rootless() { Mode::None } else { Mode::Bridge };
     if rootless() && args.network.network.is_none() && args.network.publish.is_empty() {
-        eprintln!("minidocker: an ordinary user cannot make a bridge: using --network none (--network host shares ours)");
+        eprintln!(
+            "minidocker: an ordinary user cannot make a bridge: using --network none (--network host shares ours)"
+        );
     }
     let network = args.network.options(default_network)?;
     let limits = args.cgroup.limits()?;
@@ -194,7 +195,7 @@ fn create(root: &Root, store: &Store, image: &Image, args: &Run) -> Result<Conta
 
     // Planned once before anything is made, so that a contradiction between mounts leaves nothing behind.
     rootfs::plan::plan(args.rootfs.default_mounts(), user_mounts.clone())?;
-    let container = Container::create(root, args.name.as_deref(), |id, name| {
+    Container::create(root, args.name.as_deref(), |id, name| {
         let hostname = match (&args.namespaces.hostname, &network.mode) {
             (Some(hostname), _) => hostname.clone(),
             (None, Mode::Host) => host_name(),
@@ -205,7 +206,7 @@ fn create(root: &Root, store: &Store, image: &Image, args: &Run) -> Result<Conta
         if args.tty {
             process.set_env_default("TERM", "xterm");
         }
-        let files = Container::with_id(root, id).directory().join("files");
+        let files = Container::with_id(root, id).directory();
         let mut defaults = args.rootfs.default_mounts();
         defaults.extend(network::file_mounts(&files, &user_mounts));
         let mounts = rootfs::plan::plan(defaults, user_mounts.clone()).unwrap_or_default();
@@ -240,8 +241,7 @@ fn create(root: &Root, store: &Store, image: &Image, args: &Run) -> Result<Conta
             stop_timeout: args.stop_timeout.or(config.stop_timeout).unwrap_or(10),
             auto_remove: args.rm,
         }
-    })?;
-    Ok(container)
+    })
 }
 
 /// The kinds that are shared with the host. What chapter 1 can do and the engine decides otherwise is refused.

@@ -26,7 +26,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
 use namespaces::clone::fork;
-use namespaces::{Exit, StartError};
+use namespaces::{Exit, Kind, StartError};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::setsid;
 use rustix::net::{
@@ -39,7 +39,7 @@ use self::serve::Monitor;
 use self::session::Session;
 use crate::alive::AliveLock;
 use crate::assembly::{Assembly, assemble};
-use crate::container::Container;
+use crate::container::{Container, Discarded};
 use crate::description::Description;
 use crate::state::{State, process_started};
 use crate::streams;
@@ -137,12 +137,27 @@ fn make(container: &Container, description: &Description, wishes: Wishes) -> Res
     };
     container.write_state(&state)?;
     stop_at("written");
+    // Nobody will mount the layers again: so their mounts may outlive the process, until everybody has been told. To take
+    // mounts down makes the kernel wait for all processors, for up to a millisecond.
+    let mounts = if description.auto_remove { created.child().namespace(Kind::Mount).ok() } else { None };
     let child = created.start()?.release();
     stop_at("started");
     streams::close_own_streams()?;
     let session = Session::new(0, child, &ends)?;
-    let monitor =
-        Monitor::new(container.clone(), description.clone(), state, lock, listener, log, session, network.take_proxy());
+    let monitor = Monitor {
+        container: container.clone(),
+        description: description.clone(),
+        state,
+        lock: Some(lock),
+        listener,
+        log,
+        sessions: vec![session],
+        clients: Vec::new(),
+        proxy: network.take_proxy(),
+        mounts,
+        next_session: 1,
+        over: false,
+    };
     Ok((monitor, pid))
 }
 
@@ -164,21 +179,27 @@ fn clear(container: &Container, description: &Description, error: &StartError) -
     Ok(())
 }
 
-/// Ends a container in the books: its state, its records, and with `--rm` the container itself.
-pub(crate) fn finish(container: &Container, description: &Description, state: &mut State, exit: Exit) -> Result<()> {
+/// Ends a container in the books: its state, its records, and with `--rm` the container itself, whose files are still to
+/// be deleted then.
+pub(crate) fn finish(
+    container: &Container,
+    description: &Description,
+    state: &mut State,
+    exit: Exit,
+) -> Result<Option<Discarded>> {
     let oom_killed = cgroups::oom_killed(&description.cgroup).unwrap_or(false);
     // What its main process left running, where it shares the host's pids.
     let _ = cgroups::kill_all(&description.cgroup);
     let undone = container.undo_records();
     if description.auto_remove {
-        return container.delete().and(undone);
+        return container.discard().and_then(|discarded| undone.map(|()| Some(discarded)));
     }
     state.running = false;
     state.pid = 0;
     state.exit_code = exit.code();
     state.oom_killed = oom_killed;
     state.finished = Timestamp::now().to_string();
-    container.write_state(state).and(undone)
+    container.write_state(state).and(undone).map(|()| None)
 }
 
 fn listener(directory: &Path) -> Result<OwnedFd> {

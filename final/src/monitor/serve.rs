@@ -14,7 +14,7 @@ use super::log::Log;
 use super::packet::{CHUNK, Packet, Request, receive_packet};
 use super::session::Session;
 use crate::alive::AliveLock;
-use crate::container::Container;
+use crate::container::{Container, Discarded};
 use crate::description::Description;
 use crate::exec::{self, ExecDescription};
 use crate::state::State;
@@ -25,17 +25,30 @@ const MAIN: u32 = 0;
 
 /// A running container's monitor.
 pub struct Monitor {
-    container: Container,
-    description: Description,
-    state: State,
-    lock: Option<AliveLock>,
-    listener: OwnedFd,
-    log: Log,
-    sessions: Vec<Session>,
-    clients: Vec<Client>,
-    proxy: Option<Proxy>,
-    next_session: u32,
-    over: bool,
+    /// The container.
+    pub(super) container: Container,
+    /// What it is.
+    pub(super) description: Description,
+    /// What has happened to it.
+    pub(super) state: State,
+    /// Tells others that we live.
+    pub(super) lock: Option<AliveLock>,
+    /// Where clients connect.
+    pub(super) listener: OwnedFd,
+    /// Where the main process's output is kept.
+    pub(super) log: Log,
+    /// The processes looked after; the main one is number 0.
+    pub(super) sessions: Vec<Session>,
+    /// Who is connected.
+    pub(super) clients: Vec<Client>,
+    /// Carries local connections to published ports.
+    pub(super) proxy: Option<Proxy>,
+    /// The mount namespace, where it is to outlive the main process.
+    pub(super) mounts: Option<OwnedFd>,
+    /// The number of the next session.
+    pub(super) next_session: u32,
+    /// Whether the main process has ended.
+    pub(super) over: bool,
 }
 
 /// Whose descriptor is ready.
@@ -50,33 +63,6 @@ enum Source {
 }
 
 impl Monitor {
-    /// A monitor for a container that has just been started.
-    #[expect(clippy::too_many_arguments, reason = "all that a monitor has, each a thing of its own")]
-    pub fn new(
-        container: Container,
-        description: Description,
-        state: State,
-        lock: AliveLock,
-        listener: OwnedFd,
-        log: Log,
-        main: Session,
-        proxy: Option<Proxy>,
-    ) -> Monitor {
-        Monitor {
-            container,
-            description,
-            state,
-            lock: Some(lock),
-            listener,
-            log,
-            sessions: vec![main],
-            clients: Vec::new(),
-            proxy,
-            next_session: MAIN + 1,
-            over: false,
-        }
-    }
-
     /// Somebody who is connected from the start.
     pub fn add(&mut self, client: Client) {
         self.clients.push(client);
@@ -251,9 +237,8 @@ impl Monitor {
 
     fn exec(&mut self, index: usize, exec: &ExecDescription) -> Result<i32> {
         let main = self.session(MAIN).context("the container is not running")?;
-        let (process, isolations, ends) = exec::assemble(exec, &self.description, main.child.pid())?;
-        let created = namespaces::Container::new(process, isolations, network::undo).create()?;
-        let child = created.start()?.release();
+        let (joining, ends) = exec::assemble(exec, &self.description, main.child.pid())?;
+        let child = joining.create()?.start()?.release();
         let pid = child.pid().as_raw();
         let number = self.next_session;
         self.next_session += 1;
@@ -295,17 +280,20 @@ impl Monitor {
         }
         let Some(at) = self.sessions.iter().position(|session| session.number == number) else { return Ok(()) };
         let exit = self.sessions.remove(at).reap()?;
-        if number == MAIN {
-            self.end_container(exit)?;
-        }
+        let (mounts, discarded) = match number {
+            MAIN => (self.mounts.take(), self.end_container(exit)?),
+            _ => (None, None),
+        };
         for client in self.clients.iter_mut().filter(|client| client.session == Some(number)) {
             client.tell(&Packet::Exited(exit.code()));
             client.finished = true;
         }
-        Ok(())
+        // There is no such container any more; that its files are deleted need not be waited for.
+        drop(mounts);
+        discarded.map_or(Ok(()), Discarded::delete)
     }
 
-    fn end_container(&mut self, exit: Exit) -> Result<()> {
+    fn end_container(&mut self, exit: Exit) -> Result<Option<Discarded>> {
         self.over = true;
         self.proxy = None;
         self.log.finish();
