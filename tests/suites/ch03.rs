@@ -136,15 +136,6 @@ fn a_working_directory_can_be_chosen() {
 }
 
 #[test]
-fn kernel_parameters_of_its_own_cannot_be_reached_through_links() {
-    host(|host| {
-        run(host, &["sh", "-c", "mount -o remount,rw /proc/sys 2>/dev/null; echo 1 > /proc/sys/kernel/panic"])
-            .assert()
-            .failure();
-    });
-}
-
-#[test]
 fn limits_of_chapter_two_hold_here_too() {
     host(|host| {
         run(host, &["--pids-limit", "10", "payload", "bomb", "50"])

@@ -21,11 +21,12 @@ fn run(host: &Host, args: &[&str]) -> assert_cmd::Command {
 
 fn start(host: &Host, args: &[&str]) -> Background {
     let layer = base(host).display().to_string();
-    let mut running = host.start("ch05", [&["run", "--layer", &layer], args].concat());
+    let mut running = host.start("ch05", [&["run", "--init", "--layer", &layer], args].concat());
     running.wait_for("ready");
     running
 }
 
+/// The init of chapter 1 passes SIGTERM on to the payload, which as process 1 would be deaf to it.
 fn stop(running: Background) {
     running.signal(Signal::SIGTERM);
     running.wait();

@@ -13,11 +13,14 @@ pub fn complaint(assert: &Assert) -> String {
 }
 
 /// The program failed with `code` and said so in one sentence that has all of `words` in it.
+///
+/// What `run` tells of a pull before that is no part of the sentence.
 #[track_caller]
 pub fn refused(assert: Assert, code: i32, words: &[&str]) {
     let assert = assert.code(code);
     let said = complaint(&assert);
-    let sentences: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let progress = |line: &&str| ["Unable to find image", "Pull", "Retrying"].iter().any(|word| line.contains(word));
+    let sentences: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty() && !progress(line)).collect();
     assert_eq!(sentences.len(), 1, "one sentence, not:\n{said}");
     for word in words {
         assert!(said.to_lowercase().contains(&word.to_lowercase()), "{word:?} is not in: {said}");

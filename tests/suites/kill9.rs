@@ -62,7 +62,9 @@ fn without_its_monitor_a_container_is_shown_honestly_and_removed() {
 #[test]
 fn without_its_monitor_a_container_is_stopped() {
     host(|host| {
-        detached(host, "alone", &["-p", "8080:80", "--network", "bridge"], &["payload", "wait"]);
+        host.load_image();
+        let run = ["run", "-d", "--name", "alone", "-p", "8080:80", "suite", "payload", "wait"];
+        host.minidocker(run).assert().success();
         wait_for_log(host, "alone", "ready");
         let pid = inspect(host, "alone")["State"]["Pid"].as_i64().expect("a pid");
         kill9(parent_of(pid));

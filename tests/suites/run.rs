@@ -171,6 +171,26 @@ fn calls_that_a_container_has_no_use_for_are_refused() {
 }
 
 #[test]
+fn root_inside_does_not_get_read_only_places_writable() {
+    host(|host| {
+        let script = "mount -o remount,rw /proc/sys; umount /proc/sys; mount -t proc proc /tmp; mount -t tmpfs x /tmp; \
+                      echo 1 > /proc/sys/kernel/panic";
+        run(host, &[], &["sh", "-c", script]).assert().failure();
+    });
+}
+
+#[test]
+fn what_stands_after_the_image_is_the_commands() {
+    host(|host| {
+        run(host, &["--entrypoint", "sh"], &["-c", "echo mine"]).assert().success().stdout("mine\n");
+        run(host, &["--entrypoint", "echo"], &["--rm", "-it", "--no-such-flag"])
+            .assert()
+            .success()
+            .stdout("--rm -it --no-such-flag\n");
+    });
+}
+
+#[test]
 fn a_terminal_is_a_terminal() {
     host(|host| {
         host.load_image();
