@@ -187,15 +187,23 @@ fn a_lying_registry_is_not_believed() {
                 Answer::Say(200, vec![("Content-Type".to_owned(), "text/html".to_owned())], b"<html>".to_vec()),
             ),
         ];
-        for (name, path, answer) in lies {
+        for (number, (name, path, answer)) in lies.into_iter().enumerate() {
+            // What an honest answer has brought into a store is not asked for again.
+            let store = host.work().join(format!("store-{number}"));
+
             let mut script = registry("lie", "latest", &blobs);
             script.insert(path, answer);
             let liar = Liar::start(script);
-            let assert = host.chapter(6, ["pull", &format!("{}/lie", liar.address)]).assert();
+            let name_there = format!("{}/lie", liar.address);
+            let assert = host.chapter(6, ["pull", &name_there, "--store"]).arg(&store).assert();
             let said = complaint(&assert);
             assert_eq!(assert.get_output().status.code(), Some(125), "{name}: {said}");
             assert_eq!(said.lines().count(), 1, "{name}: {said}");
-            host.chapter(6, ["images"]).assert().success().stdout(predicate::str::contains("/lie").not());
+            host.chapter(6, ["images", "--store"])
+                .arg(&store)
+                .assert()
+                .success()
+                .stdout(predicate::str::contains("/lie").not());
         }
         // And an honest one after all of them.
         let liar = Liar::start(registry("lie", "latest", &blobs));

@@ -1,4 +1,6 @@
 //! Starting the virtual machine and reading what it says.
+//!
+//! Software emulation even where /dev/kvm exists: in a virtual machine that is itself nested, KVM may start and then hang.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -26,7 +28,7 @@ pub fn boot(kernel: &Path, archive: &Path, timeout: Duration, print: &mut dyn Fn
         tools::find("qemu-system-x86_64").context("qemu-system-x86_64 is not installed (package qemu-system-x86)")?;
     let console = workspace::cache("vm")?.join("console");
     let mut child = Command::new(qemu)
-        .args(["-machine", "q35,accel=kvm:tcg", "-cpu", "max", "-smp", "2", "-m", "2560"])
+        .args(["-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "2", "-m", "2560"])
         .args(["-nodefaults", "-display", "none", "-no-reboot", "-net", "none"])
         .arg("-kernel")
         .arg(kernel)

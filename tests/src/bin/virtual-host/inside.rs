@@ -126,7 +126,7 @@ fn what_is_left(before: &Snapshot, canary: Pid, grace: Duration) -> Result<Vec<S
             }
         }
         let mut left = Vec::new();
-        if kill(canary, None).is_err() {
+        if !lives(canary) {
             left.push("the canary is dead".to_owned());
             return Ok(left);
         }
@@ -141,4 +141,12 @@ fn what_is_left(before: &Snapshot, canary: Pid, grace: Duration) -> Result<Vec<S
         }
         sleep(Duration::from_millis(5));
     }
+}
+
+/// Whether a process exists, is no zombie and has no signal on its way.
+fn lives(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?").trim().to_owned();
+    let pending = format!("{}{}", field("SigPnd:"), field("ShdPnd:"));
+    !field("State:").starts_with(['?', 'Z', 'X']) && pending.bytes().all(|digit| digit == b'0')
 }
