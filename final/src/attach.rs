@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use anyhow::{Context, Result, bail};
 use namespaces::StartError;
 use namespaces::wait::forwardable;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -41,8 +41,7 @@ pub fn request(monitor: &OwnedFd, request: Request) -> Result<i32> {
 
 /// Waits until the process runs.
 pub fn started(monitor: &OwnedFd) -> Result<i32> {
-    let mut buffer = Vec::new();
-    match receive_packet(monitor.as_fd(), &mut buffer).context("listen to the monitor")? {
+    match receive_packet(monitor.as_fd()).context("listen to the monitor")? {
         Some(Packet::Started(pid)) => Ok(pid),
         Some(Packet::Failed(error)) => Err(error.into()),
         Some(_) => bail!("the monitor answered something else"),
@@ -52,9 +51,8 @@ pub fn started(monitor: &OwnedFd) -> Result<i32> {
 
 /// Waits for the end of the process, whose output is not wanted.
 pub fn wait(monitor: &OwnedFd) -> Result<i32> {
-    let mut buffer = Vec::new();
     loop {
-        match receive_packet(monitor.as_fd(), &mut buffer).context("listen to the monitor")? {
+        match receive_packet(monitor.as_fd()).context("listen to the monitor")? {
             Some(Packet::Exited(code)) => return Ok(code),
             Some(_) => {}
             None => bail!("the monitor was killed: how the container ends nobody will see"),
@@ -70,6 +68,9 @@ pub struct HeldSignals(SignalFd);
 pub fn hold_signals() -> Result<HeldSignals> {
     let set = forwardable();
     set.thread_block().context("block the signals to forward")?;
+    // That nobody reads our output any more is told by the write, and handled there.
+    // SAFETY: to ignore a signal runs no code of ours.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.context("ignore SIGPIPE")?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     Ok(HeldSignals(SignalFd::with_flags(&set, flags).context("signalfd")?))
 }
@@ -77,7 +78,8 @@ pub fn hold_signals() -> Result<HeldSignals> {
 /// Carries input, output and signals until the process ends.
 pub fn attach(monitor: &OwnedFd, signals: &HeldSignals, attachment: Attachment) -> Result<End> {
     let raw = if attachment.terminal && attachment.input { RawMode::enter()? } else { None };
-    let end = Connection { monitor, attachment, input: attachment.input, keys: Keys::default() }.serve(signals);
+    let end = Connection { monitor, attachment, input: attachment.input, unread: false, keys: Keys::default() }
+        .serve(signals);
     drop(raw);
     end
 }
@@ -86,13 +88,16 @@ struct Connection<'a> {
     monitor: &'a OwnedFd,
     attachment: Attachment,
     input: bool,
+    unread: bool,
     keys: Keys,
 }
+
+/// The exit status of a command that was ended by SIGPIPE.
+const BROKEN_PIPE: i32 = 128 + Signal::SIGPIPE as i32;
 
 impl Connection<'_> {
     fn serve(mut self, signals: &HeldSignals) -> Result<End> {
         let stdin = io::stdin();
-        let mut buffer = Vec::new();
         loop {
             let mut fds = vec![
                 PollFd::new(self.monitor, PollFlags::IN), //
@@ -113,9 +118,10 @@ impl Connection<'_> {
                 return Ok(End::Detached);
             }
             if ready[0] {
-                match receive_packet(self.monitor.as_fd(), &mut buffer).context("listen to the monitor")? {
-                    Some(Packet::Output(bytes)) => print(&mut io::stdout(), &bytes)?,
-                    Some(Packet::ErrorOutput(bytes)) => print(&mut io::stderr(), &bytes)?,
+                match receive_packet(self.monitor.as_fd()).context("listen to the monitor")? {
+                    Some(Packet::Output(bytes)) => self.print(&mut io::stdout(), &bytes)?,
+                    Some(Packet::ErrorOutput(bytes)) => self.print(&mut io::stderr(), &bytes)?,
+                    Some(Packet::Exited(_)) if self.unread => return Ok(End::Exited(BROKEN_PIPE)),
                     Some(Packet::Exited(code)) => return Ok(End::Exited(code)),
                     Some(_) => {}
                     None => bail!("the container's monitor was killed: the container may go on (minidocker ps)"),
@@ -150,6 +156,20 @@ impl Connection<'_> {
         Ok(false)
     }
 
+    /// Writes output on, at once. Once nobody reads it, the process is ended, as SIGPIPE would end it in a plain pipeline:
+    /// `run … yes | head -1` returns.
+    fn print(&mut self, to: &mut impl Write, bytes: &[u8]) -> Result<()> {
+        match to.write_all(bytes).and_then(|()| to.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.unread = true;
+                // Not with SIGPIPE itself, which a pid 1 without a handler does not get.
+                let _ = send_packet(self.monitor.as_fd(), &Packet::Signal(Signal::SIGKILL as i32));
+                Ok(())
+            }
+            written => written.context("write output"),
+        }
+    }
+
     fn pass_signals(&self, signals: &HeldSignals) -> Result<()> {
         while let Some(info) = signals.0.read_signal().context("read a signal")? {
             let number = info.ssi_signo as i32;
@@ -162,14 +182,6 @@ impl Connection<'_> {
             let _ = send_packet(self.monitor.as_fd(), &packet);
         }
         Ok(())
-    }
-}
-
-/// Writes output on, at once. That nobody reads it any more is no reason to end: the container would go on without us.
-fn print(to: &mut impl Write, bytes: &[u8]) -> Result<()> {
-    match to.write_all(bytes).and_then(|()| to.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("write output"),
-        _ => Ok(()),
     }
 }
 

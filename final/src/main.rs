@@ -46,8 +46,12 @@ use std::process::ExitCode;
 use privileges::own_binary;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if words.next().is_some_and(|name| name == monitor::NAME) {
+        return monitor::main();
+    }
     // Before the command line is parsed: what executes itself again would do that twice.
-    if cli::runs_foreign_code(std::env::args_os().skip(1))
+    if cli::runs_foreign_code(words)
         && let Err(error) = own_binary::protect()
     {
         eprintln!("minidocker: {}", namespaces::program::sentence(&error));

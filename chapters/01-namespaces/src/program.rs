@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::failure::{ENGINE_FAILED, exit_code};
 use crate::wait::Forwarder;
@@ -15,6 +16,9 @@ use crate::{Container, Exit, Isolation, Process, Record};
 /// A program's `main`: reads the command line, runs, prints the one error that there may be, and gives the exit status
 /// (Docker's: that of the payload, or 125 where the program itself failed, 126, 127).
 pub fn main<C: Parser>(run: impl FnOnce(C) -> Result<i32>) -> ExitCode {
+    // Rust's runtime ignores SIGPIPE, and then `ch01 list | head` is told of an error that is none.
+    // SAFETY: the default action runs no code of ours.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
     let arguments = match C::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -38,7 +42,9 @@ pub fn sentence(error: &anyhow::Error) -> String {
     let mut text = format!("{error:#}");
     while let Some((before, after)) = text.split_once(" (os error ") {
         match after.split_once(')') {
-            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => text = format!("{before}{rest}"),
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text = format!("{before}{rest}")
+            }
             _ => break,
         }
     }

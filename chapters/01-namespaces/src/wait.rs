@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::WaitStatus;
 
@@ -62,6 +62,9 @@ impl Forwarder {
     pub fn new() -> Result<Forwarder> {
         let set = forwardable();
         set.thread_block().context("block the signals to forward")?;
+        // What we serve meanwhile may hang up; that is no reason for us to die.
+        // SAFETY: to ignore a signal runs no code of ours.
+        unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.context("ignore SIGPIPE")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         Ok(Forwarder { signals: SignalFd::with_flags(&set, flags).context("signalfd")? })
     }

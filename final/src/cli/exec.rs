@@ -17,6 +17,7 @@ use crate::state::{self, Status};
 
 /// Run another command in a running container.
 #[derive(Args)]
+#[command(args_override_self = true)]
 pub struct Exec {
     /// Do not wait for it, nor show what it prints
     #[arg(short, long)]
@@ -39,15 +40,15 @@ pub struct Exec {
     /// Give it all capabilities
     #[arg(long)]
     privileged: bool,
-    /// The container
-    container: String,
-    /// The command and its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-    command: Vec<String>,
+    /// The container, and the command with its arguments
+    // One list, so that whatever follows the container is the command's own, flags included.
+    #[arg(trailing_var_arg = true, required = true, num_args = 2.., value_names = ["CONTAINER", "COMMAND"])]
+    words: Vec<String>,
 }
 
 /// Carries the command out.
 pub fn run(root: &Root, args: Exec) -> Result<i32> {
+    let Some((name, command)) = args.words.split_first() else { bail!("no container was named") };
     let interactive = args.interactive && !args.detach;
     if args.tty && interactive && !std::io::stdin().is_terminal() {
         return Err(StartError::new(1, None, "the input device is not a TTY (leave -t out to pipe input in)").into());
@@ -57,16 +58,16 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
     }
     // Docker's exit status for a container that is not there or does not run is 1, not 125.
     let refuse = |text: String| StartError::new(1, None, text);
-    let container = Container::find(root, &args.container).map_err(|error| refuse(format!("{error:#}")))?;
+    let container = Container::find(root, name).map_err(|error| refuse(format!("{error:#}")))?;
     match state::status(&container)?.0 {
         Status::Running => {}
         Status::Unmonitored => {
-            bail!("{} runs, but its monitor was killed: nothing can be executed in it", args.container)
+            bail!("{} runs, but its monitor was killed: nothing can be executed in it", name)
         }
-        _ => return Err(refuse(format!("container {} is not running", args.container)).into()),
+        _ => return Err(refuse(format!("container {} is not running", name)).into()),
     }
     let exec = ExecDescription {
-        argv: args.command,
+        argv: command.to_vec(),
         env: args.env.iter().map(|entry| whole(entry)).collect::<Result<_>>()?,
         cwd: args.workdir,
         user: args.user,
@@ -76,8 +77,7 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
     };
     let signals = attach::hold_signals()?;
     let monitor = connect_to(&container)?;
-    attach::request(&monitor, Request::Exec(Box::new(exec)))
-        .with_context(|| format!("cannot execute it in {}", args.container))?;
+    attach::request(&monitor, Request::Exec(Box::new(exec))).with_context(|| format!("cannot execute it in {name}"))?;
     if args.detach {
         return Ok(0);
     }

@@ -19,7 +19,8 @@ use rootfs::RootfsArgs;
 use crate::attach::{self, Attachment, End};
 use crate::container::{self, Container};
 use crate::description::Description;
-use crate::monitor::{self, Wishes};
+use crate::monitor;
+use crate::monitor::packet::Wishes;
 use crate::privileges::PrivilegeArgs;
 use crate::raw_mode::window_size;
 use crate::root::Root;
@@ -30,7 +31,7 @@ use crate::{demo, id};
 ///
 /// The image is pulled if it is not there. The image `demo` is made on the spot, of this machine's own programs.
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct Run {
     /// Run in the background and print the container's id
     #[arg(short, long)]
@@ -85,11 +86,10 @@ pub struct Run {
     #[command(flatten)]
     namespaces: NamespaceArgs,
 
-    /// The image
-    image: String,
-    /// The command and its arguments [default: the image's]
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// The image, and a command with its arguments in place of the image's
+    // One list, so that whatever follows the image is the command's own, flags included.
+    #[arg(trailing_var_arg = true, required = true, value_names = ["IMAGE", "COMMAND"])]
+    words: Vec<String>,
 }
 
 const EXAMPLES: &str = "\
@@ -97,6 +97,16 @@ Examples:
   minidocker run --rm -it demo
   minidocker run --rm -v $PWD:/src -w /src debian make
   minidocker run -d --name db -m 512m --cpus 1.5 -p 127.0.0.1:5432:5432 postgres";
+
+impl Run {
+    fn image(&self) -> &str {
+        &self.words[0] // required
+    }
+
+    fn command(&self) -> &[String] {
+        &self.words[1..]
+    }
+}
 
 /// When to pull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -115,6 +125,7 @@ pub fn run(root: &Root, args: Run) -> Result<i32> {
     if terminal && args.interactive && !args.detach && !std::io::stdin().is_terminal() {
         return Err(StartError::new(1, None, "the input device is not a TTY (leave -t out to pipe input in)").into());
     }
+    let monitor = monitor::summon()?;
     container::tidy(root)?;
     let store = root.store()?;
     let _lease = store.lease()?; // until the container stands, nobody may remove the image's layers
@@ -130,7 +141,7 @@ pub fn run(root: &Root, args: Run) -> Result<i32> {
         output: !args.detach,
         size: if terminal { window_size() } else { Default::default() },
     };
-    let monitor = monitor::start(&container, &description, wishes)?;
+    let monitor = monitor.start(&container, wishes)?;
     attach::started(&monitor).map_err(|error| named(error, &description.name))?;
     let Some(signals) = signals else {
         println!("{}", container.id());
@@ -150,7 +161,7 @@ pub fn named(error: anyhow::Error, name: &str) -> anyhow::Error {
 
 /// The image: from the store, made here if it is `demo`, else from its registry.
 fn find_image(store: &Store, args: &Run) -> Result<Image> {
-    let name = args.image.as_str();
+    let name = args.image();
     if args.pull != Pull::Always
         && let Some(image) = store.find(name)?
     {
@@ -172,7 +183,7 @@ fn find_image(store: &Store, args: &Run) -> Result<Image> {
 fn create(root: &Root, store: &Store, image: &Image, args: &Run) -> Result<(Container, Description)> {
     let config = &image.config.config;
     let workdir = args.rootfs.workdir.clone();
-    let overrides = args.image_args.overrides(&args.command, workdir)?;
+    let overrides = args.image_args.overrides(args.command(), workdir)?;
     let process = images::process(&image.config, &overrides)?;
     let default_network = if rootless() { Mode::None } else { Mode::Bridge };
     if rootless() && args.network.network.is_none() && args.network.publish.is_empty() {
@@ -214,7 +225,7 @@ fn create(root: &Root, store: &Store, image: &Image, args: &Run) -> Result<(Cont
             id: id.to_string(),
             name: name.to_string(),
             created: Timestamp::now().to_string(),
-            image: args.image.clone(),
+            image: args.image().to_string(),
             image_id: image.id.to_string(),
             argv: text(&process.argv),
             env: text(&process.env),

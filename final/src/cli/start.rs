@@ -8,7 +8,8 @@ use super::run::named;
 use crate::attach::{self, Attachment, End};
 use crate::container::{self, Container, mark_starting};
 use crate::life;
-use crate::monitor::{self, Wishes};
+use crate::monitor;
+use crate::monitor::packet::Wishes;
 use crate::raw_mode::window_size;
 use crate::root::Root;
 use crate::state::{self, Status};
@@ -68,5 +69,5 @@ fn begin(root: &Root, name: &str, wishes: Wishes) -> Result<Option<std::os::fd::
         ensure!(layer.is_dir(), "cannot start {name}: a layer of its image is gone: {}", layer.display());
     }
     mark_starting(&container)?;
-    monitor::start(&container, &description, wishes).map(Some)
+    monitor::summon()?.start(&container, wishes).map(Some)
 }

@@ -1,9 +1,9 @@
 //! The monitor: one small process for each running container.
 //!
-//! It is the program that was started, forked and not executed again. It makes the container, is the parent of its main
-//! process and of every `exec`, carries their streams to clients and the log, and when the end comes writes down the exit
-//! status and undoes what has to be undone. It alone writes the container's state. Killed, it takes nothing with it: the
-//! container goes on, and any command can tell, stop and remove it.
+//! It is this program, executed once more from where no container can write to it. It makes the container, is the parent
+//! of its main process and of every `exec`, carries their streams to clients and the log, and when the end comes writes
+//! down the exit status and undoes what has to be undone. It alone writes the container's state. Killed, it takes nothing
+//! with it: the container goes on, and any command can tell, stop and remove it.
 //!
 //! | file | idea |
 //! |---|---|
@@ -22,6 +22,7 @@ pub mod session;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
@@ -29,50 +30,88 @@ use namespaces::clone::fork;
 use namespaces::{Exit, Kind, StartError};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::setsid;
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with, socketpair,
 };
+use rustix::stdio::{dup2_stdin, stdin};
+use rustix::thread::set_name;
 
 use self::client::Client;
-use self::packet::{Packet, WindowSize};
+use self::packet::{Packet, Request, Start, Wishes, receive_packet, send_packet};
 use self::serve::Monitor;
 use self::session::Session;
 use crate::alive::AliveLock;
 use crate::assembly::{Assembly, assemble};
 use crate::container::{Container, Discarded};
 use crate::description::Description;
+use crate::privileges::own_binary;
+use crate::root::Root;
 use crate::state::{State, process_started};
 use crate::streams;
 
 /// The name of the monitor's socket in a container's directory.
 const SOCKET: &str = "attach.sock";
 
-/// Starts a container under a monitor of its own, and gives the connection to it: it will say `Started` or `Failed`.
+/// What a monitor is called as: by this name the program knows that it is one.
+pub const NAME: &str = "minidocker-monitor";
+
+/// A monitor that waits to be told what to start. Dropped, it ends.
 ///
-/// The caller must be single-threaded.
-pub fn start(container: &Container, description: &Description, wishes: Wishes) -> Result<OwnedFd> {
+/// It takes half a millisecond to execute, which passes while the command finds out what is to be started.
+pub struct Summoned(OwnedFd);
+
+/// Summons a monitor. The caller must be single-threaded.
+pub fn summon() -> Result<Summoned> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .context("make a connection to the monitor")?;
     if fork().context("fork the monitor")?.is_some() {
-        return Ok(ours);
+        return Ok(Summoned(ours));
     }
     drop(ours);
-    let code = match monitor(container, description, wishes, theirs) {
-        Ok(()) => 0,
-        Err(_) => 1, // told to the client where there is one
+    let error = match dup2_stdin(&theirs).context("hand the monitor its connection") {
+        Ok(()) => own_binary::execute_as(c"minidocker-monitor").unwrap_err(),
+        Err(error) => error,
     };
-    std::process::exit(code)
+    let _ = send_packet(theirs.as_fd(), &Packet::Failed(StartError::from(&error)));
+    std::process::exit(1)
 }
 
-/// What the client that starts a container wants of it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wishes {
-    /// To give it its input.
-    pub input: bool,
-    /// To get its output.
-    pub output: bool,
-    /// The size of its terminal.
-    pub size: WindowSize,
+impl Summoned {
+    /// Has a container started, and gives the connection to its monitor: it will say `Started` or `Failed`.
+    pub fn start(self, container: &Container, wishes: Wishes) -> Result<OwnedFd> {
+        let root = container.root().path().to_path_buf();
+        let start = Start { root, id: container.id().to_string(), wishes };
+        // A monitor that could not be executed has said why and is gone: that is heard of by listening.
+        let _ = send_packet(self.0.as_fd(), &Packet::Request(Request::Start(Box::new(start))));
+        Ok(self.0)
+    }
+}
+
+/// The monitor's `main`. Its standard input is the connection to whoever summoned it.
+pub fn main() -> ExitCode {
+    // Executed by descriptor we would be called by its number. The kernel keeps 15 bytes.
+    let _ = set_name(c"minidocker-mon");
+    match obey() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE, // told to the client where there is one
+    }
+}
+
+fn obey() -> Result<()> {
+    let client = fcntl_dupfd_cloexec(stdin(), 3).context("take the connection")?;
+    let Some(Packet::Request(Request::Start(start))) = receive_packet(client.as_fd())? else {
+        return Ok(()); // whoever summoned us has thought better of it
+    };
+    let found = Root::open(Some(start.root)).and_then(|root| {
+        let container = Container::with_id(&root, &start.id);
+        let description = container.description()?;
+        Ok((container, description))
+    });
+    match found {
+        Ok((container, description)) => monitor(&container, &description, start.wishes, client),
+        Err(error) => send_packet(client.as_fd(), &Packet::Failed(StartError::from(&error))),
+    }
 }
 
 /// Connects with the monitor of a running container.
@@ -100,7 +139,6 @@ fn monitor(container: &Container, description: &Description, wishes: Wishes, cli
             client.tell(&Packet::Started(pid));
             monitor.add(client);
             container.settle();
-            free_memory();
             monitor.serve()
         }
         Err(error) => {
@@ -188,8 +226,10 @@ pub(crate) fn finish(
     exit: Exit,
 ) -> Result<Option<Discarded>> {
     let oom_killed = cgroups::oom_killed(&description.cgroup).unwrap_or(false);
-    // What its main process left running, where it shares the host's pids.
-    let _ = cgroups::kill_all(&description.cgroup);
+    if description.shared_namespaces.iter().any(|kind| kind == "pid") {
+        // Without a pid 1 of its own, its end was not that of its other processes.
+        let _ = cgroups::kill_all(&description.cgroup);
+    }
     let undone = container.undo_records();
     if description.auto_remove {
         return container.discard().and_then(|discarded| undone.map(|()| Some(discarded)));
@@ -221,15 +261,6 @@ fn settle_down() -> Result<()> {
         unsafe { signal(ignored, SigHandler::SigIgn) }.with_context(|| format!("ignore {ignored}"))?;
     }
     Ok(())
-}
-
-/// Gives the kernel back what the start has used: a monitor lives as long as its container, and there may be a thousand.
-fn free_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: only returns free pages of the allocator.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// For the tests of what a kill at this step leaves: says so and waits to be killed, if `MINIDOCKER_STOP_AT` names it.

@@ -15,6 +15,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use namespaces::StartError;
@@ -65,6 +66,8 @@ pub enum Packet {
 /// What a client asks a monitor for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
+    /// To make a container and start its main process, and to look after it from then on: what a new monitor waits for.
+    Start(Box<Start>),
     /// To be connected with the container's main process.
     Attach {
         /// Send it this client's input.
@@ -78,6 +81,28 @@ pub enum Request {
     Signal(i32),
     /// To be told the exit status when the container has ended.
     Wait,
+}
+
+/// What a new monitor is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// The state directory.
+    pub root: PathBuf,
+    /// The container, which is described there.
+    pub id: String,
+    /// What whoever tells it wants.
+    pub wishes: Wishes,
+}
+
+/// What the client that has a container started wants of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wishes {
+    /// To give its main process input.
+    pub input: bool,
+    /// To get its output.
+    pub output: bool,
+    /// The size of its terminal.
+    pub size: WindowSize,
 }
 
 impl Packet {
@@ -133,12 +158,19 @@ pub fn send_packet(socket: BorrowedFd<'_>, packet: &Packet) -> Result<()> {
 
 /// Receives the next packet: `None` when the other side has closed, an error of kind `WouldBlock` when there is none yet
 /// on a non-blocking socket.
-pub fn receive_packet(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<Option<Packet>> {
-    buffer.resize(PACKET_MAX + 1, 0);
-    let received = rustix::io::retry_on_intr(|| recv(socket, buffer.as_mut_slice(), RecvFlags::empty()));
-    match received {
+///
+/// Its length is asked first (`MSG_TRUNC`, `recv(2)`): to have room for the longest each time would cost more.
+pub fn receive_packet(socket: BorrowedFd<'_>) -> io::Result<Option<Packet>> {
+    let mut first = [0; 1];
+    let peeked = rustix::io::retry_on_intr(|| recv(socket, &mut first, RecvFlags::PEEK | RecvFlags::TRUNC));
+    match peeked {
         Ok((_, 0)) | Err(rustix::io::Errno::CONNRESET) => Ok(None),
-        Ok((length, _)) => Packet::decode(&buffer[..length]).map(Some).map_err(io::Error::other),
+        Ok((_, length)) if length <= PACKET_MAX => {
+            let mut packet = vec![0; length];
+            rustix::io::retry_on_intr(|| recv(socket, packet.as_mut_slice(), RecvFlags::empty()))?;
+            Packet::decode(&packet).map(Some).map_err(io::Error::other)
+        }
+        Ok(_) => Err(io::Error::other("a packet that is too long")),
         Err(error) => Err(error.into()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use namespaces::{Exit, StartError};
 use network::Proxy;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -149,10 +149,9 @@ impl Monitor {
 
     /// Takes the packets that a client has sent.
     fn listen_to(&mut self, index: usize) {
-        let mut buffer = Vec::new();
         loop {
             let client = &mut self.clients[index];
-            match receive_packet(client.as_fd(), &mut buffer) {
+            match receive_packet(client.as_fd()) {
                 Ok(Some(packet)) => self.obey(index, packet),
                 Ok(None) => return self.lose(index),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
@@ -232,6 +231,7 @@ impl Monitor {
                 Ok(pid)
             }
             Request::Exec(exec) => self.exec(index, &exec),
+            Request::Start(_) => bail!("this monitor has its container already"),
         }
     }
 

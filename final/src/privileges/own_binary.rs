@@ -9,8 +9,9 @@
 //! more from a clone of its own mount that is read-only and attached nowhere. Every attempt to write is then EROFS, also
 //! by way of descriptors that were opened before. It costs half a millisecond; a copy in memory, 1.5.
 
+use std::convert::Infallible;
 use std::env;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -34,7 +35,7 @@ const SELF: &str = "/proc/self/exe";
 /// Sees to it that the file we run from cannot be written to by containers; in most cases by executing it again, with
 /// the same arguments, environment and descriptors.
 ///
-/// To be called first thing by every command that runs something foreign, while there is one thread. It happens once:
+/// To be called first thing by a command that runs something foreign itself, while there is one thread. It happens once:
 /// what was executed again finds its file protected. Whether it is, is asked of the kernel; a variable in the
 /// environment could be set by anybody.
 pub fn protect() -> Result<()> {
@@ -44,16 +45,35 @@ pub fn protect() -> Result<()> {
         let _ = set_name(c"minidocker");
         return Ok(());
     }
-    if !can_write(&file)? {
-        return Ok(()); // nor can anything that we start
+    match protected(&file)? {
+        None => Ok(()),
+        Some(copy) => {
+            let arguments = env::args_os().map(|argument| CString::new(argument.into_vec()));
+            let arguments = arguments.collect::<Result<Vec<_>, _>>().context("read our own arguments")?;
+            execute(copy.as_fd(), &arguments)?;
+            Ok(())
+        }
     }
-    let copy = match read_only_clone(file.as_fd()) {
-        Ok(clone) if is_protected(clone.as_fd())? => clone,
+}
+
+/// Becomes a new run of this program under the name `name`, protected. Returns only if that fails.
+pub fn execute_as(name: &CStr) -> Result<Infallible> {
+    let file = File::open(SELF).with_context(|| format!("open {SELF} (is /proc mounted?)"))?;
+    let copy = if is_protected(file.as_fd())? { None } else { protected(&file)? };
+    execute(copy.as_ref().map_or(file.as_fd(), |copy| copy.as_fd()), &[name.to_owned()])
+}
+
+/// Our file where nobody can write to it; `None` if nobody that we could start can write to it as it is.
+fn protected(file: &File) -> Result<Option<OwnedFd>> {
+    if !can_write(file)? {
+        return Ok(None);
+    }
+    match read_only_clone(file.as_fd()) {
+        Ok(clone) if is_protected(clone.as_fd())? => Ok(Some(clone)),
         // An ordinary user may not clone mounts, kernels before 5.12 cannot make the clone read-only, and the mount may
         // belong to another namespace.
-        _ => sealed_copy(&file)?,
-    };
-    execute(copy.as_fd())
+        _ => sealed_copy(file).map(Some),
+    }
 }
 
 /// Whether nobody can write to this file, through whatever link: its mount is read-only, or it is sealed memory.
@@ -114,17 +134,15 @@ fn sealed_copy(file: &File) -> Result<OwnedFd> {
     Ok(File::open(&path).with_context(|| format!("open {path}"))?.into())
 }
 
-/// Executes a file by its descriptor, as what we are. Returns only if that fails.
-fn execute(file: BorrowedFd<'_>) -> Result<()> {
-    let arguments = env::args_os().map(|argument| CString::new(argument.into_vec()));
-    let arguments = arguments.collect::<Result<Vec<_>, _>>().context("read our own arguments")?;
+/// Executes a file by its descriptor, in our own environment. Returns only if that fails.
+fn execute(file: BorrowedFd<'_>, arguments: &[CString]) -> Result<Infallible> {
     let variables = env::vars_os().map(|(mut name, value)| {
         name.push("=");
         name.push(value);
         CString::new(name.into_vec())
     });
     let variables = variables.collect::<Result<Vec<_>, _>>().context("read our own environment")?;
-    let Err(error) = execveat(file, c"", &arguments, &variables, AtFlags::AT_EMPTY_PATH);
+    let Err(error) = execveat(file, c"", arguments, &variables, AtFlags::AT_EMPTY_PATH);
     Err(anyhow!(error).context("execute ourselves from where containers cannot write (execveat)"))
 }
 
