@@ -54,7 +54,7 @@ fn outside(args: &Args) -> Outcome {
         bail!("the benchmark needs root: networks and limits are what is measured");
     }
     eprintln!("building for release");
-    workspace::build(true)?;
+    workspace::build_release()?;
     let debug = workspace::bin()?;
     let triple = debug.parent().context("find the target directory")?;
     let release = triple.join("release");

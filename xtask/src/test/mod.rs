@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Outcome {
         source(&mut tally)?;
     }
     step("building all programs");
-    workspace::build(false)?;
+    workspace::build()?;
     if args.filter.is_none() {
         step("unit tests");
         let run = ["test", "--workspace", "--exclude", "suite", "--no-fail-fast"];

@@ -59,7 +59,8 @@ fn download(tree: &Path) -> Result<()> {
             .status();
         done.is_ok_and(|status| status.success())
     };
-    if !fetch() && !(tools::apt(&["update"])? && fetch()) {
+    let fetched = fetch() || (tools::apt(&["update"])? && fetch());
+    if !fetched {
         bail!("apt-get cannot download {}", packages.join(" "));
     }
     for entry in fs::read_dir(tree)? {

@@ -36,7 +36,7 @@ pub struct Args {
 /// `cargo x vm -- COMMAND`.
 pub fn run(args: &Args) -> Outcome {
     let suites = workspace::suites()?;
-    workspace::build(false)?;
+    workspace::build()?;
     let command = match &args.command[..] {
         [] => "uname -a; cat /sys/fs/cgroup/cgroup.controllers; ls /suite/bin".to_owned(),
         words => words.join(" "),
