@@ -53,7 +53,7 @@ pub fn mount_overlay(lower: &[PathBuf], upper: Option<&Upper>, xattrs: OverlayXa
         _ => {
             let overlay = Overlay { lower, upper, xattrs };
             match overlay.by_layers() {
-                Err(error) if error.is::<NoLowerdirPlus>() => overlay.by_mount(),
+                Err(_) if !knows_lowerdir_plus() => overlay.by_mount(),
                 mounted => mounted,
             }
             .map_err(|error| overlay.explain(error))
@@ -67,18 +67,6 @@ struct Overlay<'a> {
     xattrs: OverlayXattrs,
 }
 
-/// The kernel is older than the option `lowerdir+` (6.7).
-#[derive(Debug)]
-struct NoLowerdirPlus;
-
-impl std::fmt::Display for NoLowerdirPlus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the kernel does not know lowerdir+")
-    }
-}
-
-impl std::error::Error for NoLowerdirPlus {}
-
 impl Overlay<'_> {
     /// The new mount API: one call for each layer, however many and however long their names.
     fn by_layers(&self) -> Result<OwnedFd> {
@@ -89,13 +77,11 @@ impl Overlay<'_> {
         // What `mount` and /proc/self/mountinfo show as its device.
         fsconfig_set_string(&fs, "source", "overlay").context("name the overlay")?;
         let mut named = Vec::new();
-        for (index, layer) in self.lower.iter().rev().enumerate() {
+        for layer in self.lower.iter().rev() {
             // The topmost first: that is the order in which overlayfs looks.
             let value = short_name(layer, &mut named)?;
-            match fsconfig_set_string(&fs, "lowerdir+", &*value) {
-                Err(Errno::INVAL) if index == 0 && !knows_lowerdir_plus() => return Err(NoLowerdirPlus.into()),
-                result => told(result, &format_args!("use the layer {}", layer.display()))?,
-            }
+            let used = fsconfig_set_string(&fs, "lowerdir+", &*value);
+            told(used, &format_args!("use the layer {}", layer.display()))?;
         }
         if let Some(Upper { upper, work, .. }) = self.upper {
             for (key, path) in [("upperdir", upper), ("workdir", work)] {
@@ -203,9 +189,12 @@ fn clone_directory(path: &Path) -> Result<OwnedFd> {
         .with_context(|| format!("clone the mount of {} (open_tree)", path.display()))
 }
 
-/// Whether the kernel knows `lowerdir+`: it also says EINVAL for a layer that it does not like.
+/// Whether the kernel knows `lowerdir+` (Linux 6.7 and later). Asked when a mount has failed, since it may have failed for
+/// that.
+///
+/// A kernel with it looks for the directory at once and finds none (ENOENT). One that has fsconfig but whose overlayfs was
+/// not written for it, as 6.1, takes any key, and finds out at the end that it does not know it (EINVAL).
 fn knows_lowerdir_plus() -> bool {
-    // A kernel with it asks for a directory and finds none (ENOENT); one without refuses the key before it looks.
     fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
         .is_ok_and(|fs| fsconfig_set_string(fs, "lowerdir+", "/nonexistent/layer") == Err(Errno::NOENT))
 }
