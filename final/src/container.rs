@@ -187,13 +187,13 @@ impl Container {
 
     /// Removes it from the disk. Its process must be dead and its records undone.
     pub fn delete(&self) -> Result<()> {
-        self.discard()?.delete()
+        let name = self.description().ok().map(|description| description.name);
+        self.discard(name.as_deref())?.delete()
     }
 
     /// Takes it out of the list, and its name back: from then on there is no such container, however long deleting its
     /// files takes and whether or not that is finished.
-    pub fn discard(&self) -> Result<Discarded> {
-        let name = self.description().map(|description| description.name);
+    pub fn discard(&self, name: Option<&str>) -> Result<Discarded> {
         let directory = self.directory();
         let away = self.root.tmp().join(format!("{DISCARDED}{}", self.id));
         match fs::rename(&directory, &away) {
@@ -201,7 +201,7 @@ impl Container {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("remove {}", directory.display())),
         }
-        if let Ok(name) = name {
+        if let Some(name) = name {
             let path = self.root.names().join(name);
             if read_name(&path).is_some_and(|owner| owner == self.id) {
                 let _ = fs::remove_file(path);

@@ -43,6 +43,7 @@ mod volumes;
 
 use std::process::ExitCode;
 
+use cli::ForeignCode;
 use privileges::own_binary;
 
 fn main() -> ExitCode {
@@ -50,12 +51,15 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|name| name == monitor::NAME) {
         return monitor::main();
     }
-    // Before the command line is parsed: what executes itself again would do that twice.
-    if cli::runs_foreign_code(words)
+    // Both before the command line is parsed: what executes itself again would do that twice, and what is executed
+    // meanwhile need not be waited for.
+    let foreign = cli::foreign_code(words);
+    if foreign == Some(ForeignCode::Here)
         && let Err(error) = own_binary::protect()
     {
         eprintln!("minidocker: {}", namespaces::program::sentence(&error));
         return ExitCode::from(namespaces::failure::ENGINE_FAILED);
     }
-    namespaces::main(cli::run)
+    let monitor = (foreign == Some(ForeignCode::UnderMonitor)).then(monitor::summon);
+    namespaces::main(|cli| cli::run(cli, monitor))
 }

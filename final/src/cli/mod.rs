@@ -28,6 +28,7 @@ use clap::{Parser, Subcommand};
 use namespaces::StartError;
 use namespaces::program::sentence;
 
+use crate::monitor::{self, Summoned};
 use crate::root::Root;
 
 /// Containers without a daemon: Docker's commands, started in milliseconds, leaving nothing behind.
@@ -94,19 +95,35 @@ enum Command {
     System(system::System),
 }
 
-/// Whether a command runs code of an image by itself, which must not be able to write to this program's file
-/// (CVE-2019-5736). Containers are made by their monitors, which see to it themselves.
-///
-/// A glance at the words, before they are parsed: to take another command for this one costs it half a millisecond.
-pub fn runs_foreign_code(mut words: impl Iterator<Item = OsString>) -> bool {
-    words.any(|word| word == "build")
+/// Where a command runs code of an image, which must not be able to write to this program's file (CVE-2019-5736).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForeignCode {
+    /// Under this process itself.
+    Here,
+    /// Under a new monitor, which sees to its own protection.
+    UnderMonitor,
+}
+
+/// A glance at the words of a command line, before they are parsed. To take another command for one of these costs half a
+/// millisecond; to miss one is safe as well, the monitor is then summoned later.
+pub fn foreign_code(words: impl Iterator<Item = OsString>) -> Option<ForeignCode> {
+    for word in words {
+        match word.to_str() {
+            Some("build") => return Some(ForeignCode::Here),
+            Some("run") => return Some(ForeignCode::UnderMonitor),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Carries a command line out; gives the exit status.
-pub fn run(cli: Cli) -> Result<i32> {
+///
+/// `monitor` is one that was summoned already.
+pub fn run(cli: Cli, monitor: Option<Result<Summoned>>) -> Result<i32> {
     let root = Root::open(cli.root)?;
     let result = match cli.command {
-        Command::Run(args) => return run::run(&root, *args),
+        Command::Run(args) => return run::run(&root, *args, monitor.unwrap_or_else(monitor::summon)?),
         Command::Ps(args) => ps::run(&root, &args),
         Command::Logs(args) => logs::run(&root, &args),
         Command::Exec(args) => exec::run(&root, args),

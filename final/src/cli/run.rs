@@ -19,7 +19,7 @@ use rootfs::RootfsArgs;
 use crate::attach::{self, Attachment, End};
 use crate::container::{self, Container};
 use crate::description::Description;
-use crate::monitor;
+use crate::monitor::Summoned;
 use crate::monitor::packet::Wishes;
 use crate::privileges::PrivilegeArgs;
 use crate::raw_mode::window_size;
@@ -120,12 +120,11 @@ enum Pull {
 }
 
 /// Carries the command out.
-pub fn run(root: &Root, args: Run) -> Result<i32> {
+pub fn run(root: &Root, args: Run, monitor: Summoned) -> Result<i32> {
     let terminal = args.tty;
     if terminal && args.interactive && !args.detach && !std::io::stdin().is_terminal() {
         return Err(StartError::new(1, None, "the input device is not a TTY (leave -t out to pipe input in)").into());
     }
-    let monitor = monitor::summon()?;
     container::tidy(root)?;
     let store = root.store()?;
     let _lease = store.lease()?; // until the container stands, nobody may remove the image's layers

@@ -225,14 +225,14 @@ pub(crate) fn finish(
     state: &mut State,
     exit: Exit,
 ) -> Result<Option<Discarded>> {
-    let oom_killed = cgroups::oom_killed(&description.cgroup).unwrap_or(false);
+    let oom_killed = !description.auto_remove && cgroups::oom_killed(&description.cgroup).unwrap_or(false);
     if description.shared_namespaces.iter().any(|kind| kind == "pid") {
         // Without a pid 1 of its own, its end was not that of its other processes.
         let _ = cgroups::kill_all(&description.cgroup);
     }
     let undone = container.undo_records();
     if description.auto_remove {
-        return container.discard().and_then(|discarded| undone.map(|()| Some(discarded)));
+        return container.discard(Some(&description.name)).and_then(|discarded| undone.map(|()| Some(discarded)));
     }
     state.running = false;
     state.pid = 0;
