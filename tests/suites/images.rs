@@ -1,7 +1,11 @@
 //! The engine's images: what `ch06` does, under Docker's names.
 
+use std::path::Path;
+
 use predicates::prelude::*;
+use serde_json::json;
 use suite::host;
+use suite::image::Image;
 use suite::registry::Registry;
 
 use crate::expect::{complaint, text};
@@ -19,6 +23,29 @@ fn pulled_from_a_real_registry_it_runs() {
         host.minidocker(["rmi", &name]).assert().success();
         // And once more without having been asked to.
         host.minidocker(["run", "--rm", "--network", "none", &name, "true"]).assert().success();
+    });
+}
+
+#[test]
+fn a_whole_distribution_is_pulled_and_runs() {
+    host(|host| {
+        let tar = Path::new("/tmp/suite/bin/debian.tar");
+        if !tar.exists() {
+            suite::skip("no Debian has been made (cargo x test makes one by mmdebstrap where it can)");
+        }
+        let image = Image {
+            layers: vec![std::fs::read(tar).expect("the tar")],
+            config: json!({ "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["bash"] }),
+        };
+        let archive = host.work().join("debian.tar");
+        image.archive(&archive, "debian:latest");
+        let registry = Registry::start(host);
+        let name = registry.push(host, &archive, "library/debian:small");
+        std::fs::remove_file(&archive).expect("make room");
+        host.minidocker(["pull", &name]).assert().success();
+        let run = |words: &[&str]| host.minidocker(["run", "--rm", &name]).args(words).assert().success();
+        run(&["apt", "--version"]).stdout(predicate::str::starts_with("apt "));
+        run(&["sh", "-c", "ls -l /usr/bin/su && id -u && getent hosts localhost && dpkg -l | wc -l"]);
     });
 }
 

@@ -30,6 +30,7 @@ pub const TOOLS: &[Tool] = &[
     tool("nft", "nftables", "rules as another program sees them"),
     tool("ip", "iproute2", "links and addresses as another program sees them"),
     tool("newuidmap", "uidmap", "ranges of ids for ordinary users"),
+    tool("mmdebstrap", "mmdebstrap", "an image of a whole distribution"),
     tool("runc", "runc", "the suites held against another runtime"),
     tool("bwrap", "bubblewrap", "the measure of the benchmark"),
     tool("qemu-system-x86_64", "qemu-system-x86", "the virtual machine with cgroup v2"),

@@ -49,6 +49,9 @@ pub fn run(args: &Args) -> Outcome {
         let run = ["test", "--workspace", "--exclude", "suite", "--no-fail-fast"];
         listen(&mut workspace::cargo(&run), "unit tests", &mut tally)?;
     }
+    if args.filter.is_none() && !args.no_install {
+        debian()?;
+    }
     suites(args, &mut tally)?;
     if !args.no_vm && args.filter.is_none() {
         machine(&mut tally)?;
@@ -103,6 +106,25 @@ fn source(tally: &mut Tally) -> Result<()> {
         let done = workspace::cargo(words).status().with_context(|| format!("start cargo {name}"))?;
         tally.check(name, done.success());
     }
+    Ok(())
+}
+
+/// A small Debian beside the programs, where the suites find it; made once, and only where a mirror can be reached.
+fn debian() -> Result<()> {
+    let (tar, part) = (workspace::bin()?.join("debian.tar"), workspace::cache("debian")?.join("part.tar"));
+    if tar.exists() || !tools::is_root() || tools::find("mmdebstrap").is_none() {
+        return Ok(());
+    }
+    step("a small Debian");
+    // Where root may not make device nodes, as in a container, it must not be asked for any.
+    for mode in ["unshare", "root"] {
+        let mut command = Command::new("mmdebstrap");
+        command.args(["--quiet", "--variant=apt", &format!("--mode={mode}"), "stable"]).arg(&part);
+        if command.stdin(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            return fs::rename(&part, &tar).context("put it beside the programs");
+        }
+    }
+    println!("no mirror, or no right: its test is skipped");
     Ok(())
 }
 
