@@ -56,6 +56,7 @@ enum Command {
 }
 
 #[derive(Args)]
+#[command(args_override_self = true)]
 struct Run {
     /// Name of the container and of its cgroup [default: the number of this process]
     #[arg(long)]

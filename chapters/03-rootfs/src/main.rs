@@ -41,6 +41,7 @@ enum Command {
 }
 
 #[derive(Args)]
+#[command(args_override_self = true)]
 struct Run {
     /// The directory that becomes /
     #[arg(long, value_name = "DIR")]

@@ -49,6 +49,7 @@ enum Command {
 }
 
 #[derive(Args)]
+#[command(args_override_self = true)]
 struct Run {
     #[command(flatten)]
     layers: LayerArgs,

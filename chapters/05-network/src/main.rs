@@ -58,6 +58,7 @@ struct State {
 }
 
 #[derive(Args)]
+#[command(args_override_self = true)]
 struct Run {
     #[command(flatten)]
     network: NetworkArgs,

@@ -73,7 +73,10 @@ impl Store {
         let mut archive = Archive::new(Decompressed::new(input)?);
         let mut files = HashMap::new();
         for entry in archive.entries()? {
-            let mut entry = entry?;
+            let mut entry = match entry {
+                Err(_) if files.is_empty() => bail!("this is no tar archive"),
+                entry => entry?,
+            };
             let Some(name) = clean(Path::new(""), &entry.path()?) else { continue };
             let file = match entry.header().entry_type() {
                 EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {

@@ -204,7 +204,10 @@ fn save(store: &Store, args: &Save) -> Result<()> {
 
 fn load(store: &Store, args: &Load) -> Result<()> {
     let loaded = match &args.input {
-        Some(path) => store.load(File::open(path).with_context(|| format!("open {}", path.display()))?)?,
+        Some(path) => {
+            let cannot = || format!("cannot load {}", path.display());
+            store.load(File::open(path).with_context(cannot)?).with_context(cannot)?
+        }
         None => {
             ensure!(!stdin().is_terminal(), "an archive is expected on standard input (or use -i FILE)");
             store.load(stdin())?

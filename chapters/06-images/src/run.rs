@@ -19,6 +19,7 @@ use crate::Wire;
 
 /// The flags of all chapters so far.
 #[derive(Args)]
+#[command(args_override_self = true)]
 pub struct Run {
     #[command(flatten)]
     image_args: ImageArgs,
@@ -32,11 +33,16 @@ pub struct Run {
     limits: CgroupArgs,
     #[command(flatten)]
     namespaces: NamespaceArgs,
-    /// Name, ID or digest
-    image: String,
-    /// The command and its arguments [default: the image's]
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// The image, and a command with its arguments in place of the image's
+    // One list, so that whatever follows the image is the command's own, flags included.
+    #[arg(trailing_var_arg = true, required = true, value_names = ["IMAGE", "COMMAND"])]
+    words: Vec<String>,
+}
+
+impl Run {
+    fn image(&self) -> &str {
+        &self.words[0] // required
+    }
 }
 
 /// Runs a container to its end; gives its exit status.
@@ -44,7 +50,7 @@ pub fn run(root: &Path, store: &Store, mut args: Run) -> Result<i32> {
     // For as long as the container lives: nobody else knows which layers it stands on.
     let _lease = store.lease()?;
     let image = find_or_pull(store, &args)?;
-    let overrides = args.image_args.overrides(&args.command, args.files.workdir.clone())?;
+    let overrides = args.image_args.overrides(&args.words[1..], args.files.workdir.clone())?;
     let mut process = process(&image.config, &overrides)?;
     process.init = args.namespaces.init;
 
@@ -83,10 +89,10 @@ pub fn run(root: &Path, store: &Store, mut args: Run) -> Result<i32> {
 }
 
 fn find_or_pull(store: &Store, args: &Run) -> Result<Image> {
-    if let Some(image) = store.find(&args.image)? {
+    if let Some(image) = store.find(args.image())? {
         return Ok(image);
     }
-    let name: Reference = args.image.parse()?;
+    let name: Reference = args.image().parse()?;
     let _ = writeln!(stderr(), "Unable to find image '{}' locally", name.familiar());
     let options = PullOptions { platform: args.image_args.platform.clone(), connection: args.wire.connection() };
     store.pull(&name, &options, &Lines::of_pull(stderr()))

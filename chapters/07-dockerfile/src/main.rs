@@ -54,8 +54,7 @@ fn build(args: &Build) -> Result<i32> {
         store: &store,
         extra: &plain_user,
         cgroup_parent: "ch07",
-        pull: PullOptions::default(),
-        transfer: &Silent,
+        fetch: &|name| store.pull(name, &PullOptions::default(), &Silent),
     };
     let progress: &dyn Progress = if args.build.quiet { &Quiet } else { &Plain::default() };
     match builder.build(&args.build, progress) {

@@ -3,10 +3,11 @@
 use anyhow::Result;
 use clap::Args;
 use dockerfile::{BuildArgs, Builder, Plain, Progress, Quiet, RunStep};
-use images::PullOptions;
-use images::progress::Lines;
+use images::{Image, PullOptions, Reference, Store};
 use namespaces::{Isolation, StartError};
 
+use super::pull::{self, Report};
+use crate::demo;
 use crate::privileges::PrivilegeArgs;
 use crate::root::Root;
 use crate::user;
@@ -25,14 +26,12 @@ pub struct Build {
 /// Carries the command out.
 pub fn run(root: &Root, args: &Build) -> Result<i32> {
     let store = root.store()?;
-    let transfer = Lines::of_pull(std::io::stderr());
     let builder = Builder {
         root: root.path(),
         store: &store,
         extra: &privileges,
         cgroup_parent: &root.cgroup(),
-        pull: PullOptions::default(),
-        transfer: &transfer,
+        fetch: &|name| fetch(&store, name),
     };
     let progress: &dyn Progress = if args.build.quiet { &Quiet } else { &Plain::default() };
     match builder.build(&args.build, progress) {
@@ -43,6 +42,13 @@ pub fn run(root: &Root, args: &Build) -> Result<i32> {
         // That a build fails is not the engine's failure: Docker says 1, not 125.
         Err(error) => Err(StartError::new(1, None, format!("{error:#}")).into()),
     }
+}
+
+fn fetch(store: &Store, name: &Reference) -> Result<Image> {
+    if demo::is_meant(name) {
+        return demo::ensure(store);
+    }
+    pull::fetch(store, name, &PullOptions::default(), Report::ToStderr)
 }
 
 /// RUN has what a container has by default: Docker's capabilities and its system call filter.

@@ -1,7 +1,7 @@
 //! `minidocker load`.
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Read};
+use std::io::{self, BufReader, IsTerminal};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -23,15 +23,18 @@ pub struct Load {
 /// Carries the command out.
 pub fn run(root: &Root, args: &Load) -> Result<i32> {
     let store = root.store()?;
-    let input: Box<dyn Read + Send> = match &args.input {
-        Some(path) => Box::new(File::open(path).with_context(|| format!("open {}", path.display()))?),
+    let loaded = match &args.input {
+        Some(path) => {
+            let cannot = || format!("cannot load {}", path.display());
+            store.load(BufReader::new(File::open(path).with_context(cannot)?)).with_context(cannot)?
+        }
         None => {
             let stdin = io::stdin();
             ensure!(!stdin.is_terminal(), "there is no archive on standard input: use -i FILE, or redirect one in");
-            Box::new(stdin)
+            store.load(stdin)?
         }
     };
-    for loaded in store.load(BufReader::new(input))? {
+    for loaded in loaded {
         if args.quiet {
             continue;
         }

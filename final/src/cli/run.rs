@@ -167,7 +167,7 @@ fn find_image(store: &Store, args: &Run) -> Result<Image> {
         return Ok(image);
     }
     let reference: Reference = name.parse()?;
-    if reference == demo::NAME.parse()? {
+    if demo::is_meant(&reference) {
         return demo::ensure(store);
     }
     if args.pull == Pull::Never {

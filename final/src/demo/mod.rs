@@ -32,6 +32,11 @@ pub const NAME: &str = "demo";
 /// Where commands are looked for, on this machine and then in the image.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Whether a name means this image.
+pub fn is_meant(name: &Reference) -> bool {
+    NAME.parse().is_ok_and(|own: Reference| *name == own)
+}
+
 /// The image; made now, if the store has none of that name.
 pub fn ensure(store: &Store) -> Result<Image> {
     if let Some(image) = store.find(NAME)? {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use images::{Image, Platform, PullOptions, Reference, Store};
+use images::{Image, Platform, Reference, Store};
 use namespaces::rootless;
 
 use crate::context::files::FileDigests;
@@ -33,10 +33,8 @@ pub struct Builder<'a> {
     pub extra: Extra<'a>,
     /// The cgroup below which RUN's containers have theirs.
     pub cgroup_parent: &'a str,
-    /// How to reach registries.
-    pub pull: PullOptions,
-    /// Watches the pull of a base image.
-    pub transfer: &'a dyn images::Progress,
+    /// Gets a base image that is not in the store, or a newer one: from its registry, as a rule.
+    pub fetch: &'a dyn Fn(&Reference) -> Result<Image>,
 }
 
 /// One build under way: what all its stages share.
@@ -119,7 +117,7 @@ impl Builder<'_> {
         if !pull && let Some(image) = self.store.find(name)? {
             return Ok(image);
         }
-        self.store.pull(&name.parse()?, &self.pull, self.transfer)
+        (self.fetch)(&name.parse()?)
     }
 }
 
