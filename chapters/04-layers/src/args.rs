@@ -99,7 +99,13 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     /// Makes one below `$TMPDIR`, else `/tmp`.
     pub fn new() -> Result<Scratch> {
-        let path = std::env::temp_dir().join(format!("layers-{}", random_name()));
+        Scratch::below(&std::env::temp_dir())
+    }
+
+    /// Makes one below `directory`.
+    pub fn below(directory: &Path) -> Result<Scratch> {
+        // Without links in it, for overlayfs and the mounts to come.
+        let path = absolute(directory)?.join(format!("layers-{}", random_name()));
         fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("create {}", path.display()))?;
         Ok(Scratch(path))
     }

@@ -18,6 +18,7 @@
 //! | [`host`] | making the bridge stand, and taking it away |
 //! | [`reserve`], [`proxy`] | the sockets on published ports, and who serves them |
 //! | [`resolv`], [`hosts`] | resolv.conf, hosts, hostname |
+//! | [`run`](mod@run) | the second half of `run` without an engine |
 //!
 //! Invariants: no other program is run (`ip`, `nft` and `iptables` cost a millisecond each); nothing is made on the host
 //! but what is derived from the state directory's path; the ruleset has the same length however many containers run.
@@ -39,6 +40,7 @@ pub mod release;
 pub mod reserve;
 pub mod resolv;
 pub mod ruleset;
+pub mod run;
 pub mod subnet;
 
 pub use args::{ExtraHost, NetworkArgs, NetworkOptions};

@@ -1,18 +1,16 @@
 //! `ch05`: run a command with an address of its own.
 
 use std::ffi::OsString;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cgroups::CgroupArgs;
 use clap::{Args, Parser, Subcommand};
 use layers::args::{LayerArgs, Scratch};
-use namespaces::wait::Forwarder;
-use namespaces::{Container, Isolation, Kind, NamespaceArgs, Process, rootless};
-use network::{Bridge, Handle, Mode, Network, NetworkArgs, file_mounts, leases, release, undo};
+use namespaces::{Kind, NamespaceArgs, Process, rootless};
+use network::run::{collect_dead, passing_id, run_to_end};
+use network::{Bridge, Endpoint, Mode, Network, NetworkArgs, file_mounts, leases};
 use rootfs::{Root, Rootfs, RootfsArgs};
 
 /// A process with an address of its own: a bridge, NAT, published ports, names.
@@ -104,7 +102,7 @@ fn run(mut args: Run) -> Result<i32> {
     args.namespaces.share.push(Kind::Net);
 
     let bridge = Bridge::derive(&args.state.state);
-    let id = new_id();
+    let id = passing_id();
     let hostname = hostname(&mut args.namespaces, &options.mode, &id);
     if options.mode == Mode::Bridge && !rootless() {
         collect_dead(&bridge)?;
@@ -125,33 +123,12 @@ fn run(mut args: Run) -> Result<i32> {
     isolations.push(Box::new(network));
     isolations.push(Box::new(layers));
     isolations.push(Box::new(rootfs));
-    serve_to_end(process, isolations, &handle, announce)
-}
-
-/// As chapter 1's `run_to_end`, and serves the published ports meanwhile.
-fn serve_to_end(
-    mut process: Process,
-    isolations: Vec<Box<dyn Isolation>>,
-    handle: &Handle,
-    announce: bool,
-) -> Result<i32> {
-    process.die_with_parent = true;
-    let forwarder = Forwarder::new()?;
-    let created = Container::new(process, isolations, undo).create()?;
-    if announce {
-        handle.endpoint().ports.iter().for_each(|port| eprintln!("ch05: published {port}"));
-    }
-    let mut proxy = handle.take_proxy();
-    let running = created.start()?;
-    let service = match &mut proxy {
-        Some(proxy) => {
-            let readable = proxy.as_fd().try_clone_to_owned().context("watch the published ports")?;
-            Some((readable, || proxy.turn()))
+    let ready = |endpoint: &Endpoint| {
+        if announce {
+            endpoint.ports.iter().for_each(|port| eprintln!("ch05: published {port}"));
         }
-        None => None,
     };
-    forwarder.until_end_serving(running.child(), service)?;
-    Ok(running.wait()?.code())
+    Ok(run_to_end(process, isolations, &handle, ready)?.code())
 }
 
 /// The name by which the container knows itself: what was asked for, else its id; on the host's network the host's.
@@ -160,23 +137,6 @@ fn hostname(namespaces: &mut NamespaceArgs, mode: &Mode, id: &str) -> String {
         return rustix::system::uname().nodename().to_string_lossy().into_owned();
     }
     namespaces.hostname.get_or_insert_with(|| id.to_owned()).clone()
-}
-
-/// Our process id and the time, so that whoever finds a lease can see whether its owner may still be there.
-fn new_id() -> String {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{:06x}{:06x}", std::process::id(), clock.as_micros() & 0xff_ffff)
-}
-
-/// Gives back the addresses of runs that were killed and could not do it themselves.
-fn collect_dead(bridge: &Bridge) -> Result<()> {
-    for (_, id) in leases(bridge)? {
-        let pid = id.get(..id.len().saturating_sub(6)).and_then(|pid| u32::from_str_radix(pid, 16).ok());
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
-            release(bridge, &id)?;
-        }
-    }
-    Ok(())
 }
 
 fn info(bridge: &Bridge) -> Result<i32> {

@@ -1,18 +1,17 @@
 //! `ch06 run`: chapter 5's list, with the layers, the process and the user from an image.
 
-use std::fs;
 use std::io::{Write, stderr};
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cgroups::CgroupArgs;
 use clap::Args;
 use images::{Image, ImageArgs, Lines, PullOptions, Reference, Store, process, user};
+use layers::args::Scratch;
 use layers::{Layers, Upper};
-use namespaces::wait::Forwarder;
-use namespaces::{Container, Isolation, Kind, NamespaceArgs, Process, rootless};
-use network::{Bridge, Handle, Mode, Network, NetworkArgs, file_mounts};
+use namespaces::{Kind, NamespaceArgs, rootless};
+use network::run::{collect_dead, passing_id, run_to_end};
+use network::{Bridge, Mode, Network, NetworkArgs, file_mounts};
 use rootfs::{Root, Rootfs, RootfsArgs};
 
 use crate::Wire;
@@ -54,8 +53,7 @@ pub fn run(root: &Path, store: &Store, mut args: Run) -> Result<i32> {
     let mut process = process(&image.config, &overrides)?;
     process.init = args.namespaces.init;
 
-    let scratch = tempfile::Builder::new().prefix("run-").tempdir_in(store.tmp()).context("make a directory")?;
-    let scratch = Scratch(scratch.keep());
+    let scratch = Scratch::below(store.tmp())?;
     let upper = Upper { upper: scratch.directory("upper")?, work: scratch.directory("work")?, volatile: true };
     let layers = Layers { lower: store.layer_dirs(&image)?, upper, mountpoint: scratch.directory("merged")? };
 
@@ -68,11 +66,15 @@ pub fn run(root: &Path, store: &Store, mut args: Run) -> Result<i32> {
     let options = args.network.options(default)?;
     ensure!(!shared || options.mode == Mode::Host, "--share net and --network {} contradict each other", options.mode);
     args.namespaces.share.push(Kind::Net); // left to the network
-    let id = std::process::id().to_string();
-    let hostname = args.namespaces.hostname.get_or_insert_with(|| format!("ch06-{id}")).clone();
+    let id = passing_id();
+    let bridge = Bridge::derive(root);
+    if options.mode == Mode::Bridge && !rootless() {
+        collect_dead(&bridge)?;
+    }
+    let hostname = args.namespaces.hostname.get_or_insert_with(|| id.clone()).clone();
     process.set_env_default("HOSTNAME", &hostname);
     let files = scratch.directory("files")?;
-    let network = Network::new(options, Bridge::derive(root), &id, &hostname, Some(files.clone()));
+    let network = Network::new(options, bridge, &id, &hostname, Some(files.clone()));
     let handle = network.handle();
 
     let mut rootfs = Rootfs::new(Root::Mounted(layers.mountpoint.clone()));
@@ -85,7 +87,7 @@ pub fn run(root: &Path, store: &Store, mut args: Run) -> Result<i32> {
     isolations.push(Box::new(layers));
     isolations.push(Box::new(rootfs));
     isolations.push(Box::new(user(&image.config, &overrides)));
-    serve_to_end(process, isolations, &handle)
+    Ok(run_to_end(process, isolations, &handle, |_| {})?.code())
 }
 
 fn find_or_pull(store: &Store, args: &Run) -> Result<Image> {
@@ -96,40 +98,4 @@ fn find_or_pull(store: &Store, args: &Run) -> Result<Image> {
     let _ = writeln!(stderr(), "Unable to find image '{}' locally", name.familiar());
     let options = PullOptions { platform: args.image_args.platform.clone(), connection: args.wire.connection() };
     store.pull(&name, &options, &Lines::of_pull(stderr()))
-}
-
-/// As chapter 5 does it: chapter 1's `run_to_end`, and the published ports are served meanwhile.
-fn serve_to_end(mut process: Process, isolations: Vec<Box<dyn Isolation>>, handle: &Handle) -> Result<i32> {
-    process.die_with_parent = true;
-    let forwarder = Forwarder::new()?;
-    let created = Container::new(process, isolations, network::undo).create()?;
-    let mut proxy = handle.take_proxy();
-    let running = created.start()?;
-    let service = match &mut proxy {
-        Some(proxy) => {
-            let readable = proxy.as_fd().try_clone_to_owned().context("watch the published ports")?;
-            Some((readable, || proxy.turn()))
-        }
-        None => None,
-    };
-    forwarder.until_end_serving(running.child(), service)?;
-    Ok(running.wait()?.code())
-}
-
-/// What ends with this container. Its path holds no link and no `..`, for overlayfs and the mounts to come.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn directory(&self, name: &str) -> Result<PathBuf> {
-        let path = self.0.canonicalize().unwrap_or_else(|_| self.0.clone()).join(name);
-        fs::create_dir(&path).with_context(|| format!("create {}", path.display()))?;
-        Ok(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // overlayfs leaves directories that not even their owner may enter: not for `fs::remove_dir_all`.
-        let _ = layers::remove_tree(&self.0);
-    }
 }
