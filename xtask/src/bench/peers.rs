@@ -1,7 +1,6 @@
 //! How each engine spells each command.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -85,6 +84,7 @@ impl Peer {
             }
             "podman" => {
                 command.args(["--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "none"]);
+                command.arg("--network-config-dir").arg(state.join("networks"));
                 command.arg("--root").arg(state.join("root")).arg("--runroot").arg(state.join("run"));
             }
             "runc" | "crun" => {
@@ -145,15 +145,6 @@ impl Peer {
             let _ = must(self.command(stage).args(["rmi", "-f", name, IMAGE]));
         }
     }
-
-    /// Ends what was started.
-    pub fn leave(&self, stage: &Stage) {
-        let _ = match self.name {
-            "runc" | "crun" => must(self.command(stage).args(["delete", "-f", "joined"])),
-            "bwrap" | "unshare" => return,
-            _ => must(self.command(stage).args(["rm", "-f", "joined"])),
-        };
-    }
 }
 
 impl Drop for Peer {
@@ -193,11 +184,11 @@ fn start_dockerd(stage: &Stage) -> Result<Child> {
         .stderr(log)
         .spawn()
         .context("start dockerd")?;
-    for _ in 0..600 {
-        if Path::new(&stage.state.join("docker.sock")).exists() {
+    for _ in 0..300 {
+        if must(Command::new("docker").args(["-H", &socket(stage), "version"])).is_ok() {
             return Ok(child);
         }
-        sleep(Duration::from_millis(50));
+        sleep(Duration::from_millis(100));
     }
     let mut child = child;
     let _ = child.kill();

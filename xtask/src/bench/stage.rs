@@ -31,7 +31,6 @@ pub struct Stage {
     /// For the engines' own state.
     pub state: PathBuf,
     registry: Option<Child>,
-    unified: bool,
 }
 
 /// The name of the image everywhere.
@@ -43,9 +42,11 @@ impl Stage {
     /// Makes it all.
     pub fn set(bin: &Path) -> Result<Stage> {
         let work = Path::new("/tmp/suite/work");
-        let unified = Path::new(UNIFIED).exists();
-        if unified {
+        if Path::new(UNIFIED).exists() {
             must(Command::new("umount").arg(UNIFIED))?;
+        }
+        for directory in ["etc", "var/cache", "var/lib"] {
+            make_writable(directory, work)?;
         }
         let root = work.join("root");
         make_root(&root)?;
@@ -64,17 +65,8 @@ impl Stage {
         fs::write(context.join("Dockerfile"), dockerfile)?;
         let state = work.join("state");
         fs::create_dir(&state)?;
-        let mut stage = Stage {
-            bin: bin.to_owned(),
-            root,
-            bundles,
-            archive,
-            context,
-            pulled: None,
-            state,
-            registry: None,
-            unified,
-        };
+        let mut stage =
+            Stage { bin: bin.to_owned(), root, bundles, archive, context, pulled: None, state, registry: None };
         stage.start_registry(work)?;
         Ok(stage)
     }
@@ -108,20 +100,25 @@ impl Stage {
         }
         bail!("the registry does not answer")
     }
+}
 
-    /// Takes away what lasts longer than this program.
-    pub fn strike(mut self) -> Result<()> {
+impl Drop for Stage {
+    fn drop(&mut self) {
         if let Some(mut registry) = self.registry.take() {
             let _ = registry.kill();
             let _ = registry.wait();
         }
-        must(Command::new(self.bin.join("minidocker")).args(["system", "reset", "--force"]))?;
-        if self.unified {
-            let mut back = Command::new("mount");
-            must(back.args(["-t", "cgroup2", "-o", "nosuid,nodev,noexec", "cgroup2", UNIFIED]))?;
-        }
-        Ok(())
     }
+}
+
+/// Other engines write where we do not: what they write stays above the machine's files, in memory.
+fn make_writable(directory: &str, work: &Path) -> Result<()> {
+    let (upper, scratch) = (work.join("above").join(directory), work.join("scratch").join(directory));
+    fs::create_dir_all(&upper)?;
+    fs::create_dir_all(&scratch)?;
+    let options = format!("lowerdir=/{directory},upperdir={},workdir={}", upper.display(), scratch.display());
+    must(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &options, &format!("/{directory}")]))?;
+    Ok(())
 }
 
 fn make_root(root: &Path) -> Result<()> {

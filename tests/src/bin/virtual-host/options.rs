@@ -12,6 +12,8 @@ pub struct Options {
     pub timeout: Duration,
     /// How long what is dying anyway may take before it counts as left behind.
     pub grace: Duration,
+    /// Whether leftovers make the run fail; for programs of other people, which go with the host anyway.
+    pub strict: bool,
     /// Bytes of memory for everything in it, files on its temporary file systems included.
     pub memory: u64,
     /// Processes and threads in it.
@@ -25,11 +27,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads `[--timeout SECONDS] [--grace SECONDS] [--memory BYTES] [--pids N] [--bin DIR] [--keep DIR]… -- PROGRAM [ARGS…]`.
+    /// Reads `[--timeout SECONDS] [--grace SECONDS] [--leftovers ignored] [--memory BYTES] [--pids N] [--bin DIR] [--keep DIR]… -- PROGRAM [ARGS…]`.
     pub fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Options> {
         let mut options = Options {
             timeout: Duration::from_secs(300),
             grace: Duration::from_secs(15),
+            strict: true,
             memory: 2 << 30,
             pids: 512,
             bin: None,
@@ -50,6 +53,7 @@ impl Options {
                 "--grace" => options.grace = Duration::from_secs(number()?),
                 "--memory" => options.memory = number()?,
                 "--pids" => options.pids = number()?,
+                "--leftovers" => options.strict = value != "ignored",
                 "--bin" => options.bin = Some(value.into()),
                 "--keep" => options.keep.push(value.into()),
                 _ => bail!("unknown option {flag}"),
