@@ -21,5 +21,6 @@ mod images;
 mod kill9;
 mod lifecycle;
 mod limits;
+mod messages;
 mod network;
 mod run;
