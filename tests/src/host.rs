@@ -112,10 +112,18 @@ pub fn host<F: FnOnce(&Host)>(test: F) {
         Some(0) if out.lines().any(|line| line == BEGUN) => {}
         Some(0) => panic!("{name} did not begin in its virtual host:\n{out}{err}"),
         _ => {
-            println!("{out}\n{err}");
+            for line in out.lines().chain(err.lines()).filter(|line| !is_frame(line, name)) {
+                println!("{line}");
+            }
             panic!("{name} failed in its virtual host ({})", output.status);
         }
     }
+}
+
+/// Whether libtest has printed a line around the test rather than in it: whoever counts such lines would count twice.
+fn is_frame(line: &str, name: &str) -> bool {
+    let frame = ["running ", "test ", "test result: ", "failures:", BEGUN, "FAILED"];
+    line.is_empty() || line.trim() == name || frame.iter().any(|start| line.starts_with(start))
 }
 
 /// Ends this test without a verdict. Called inside a virtual host.

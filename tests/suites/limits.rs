@@ -26,10 +26,14 @@ fn a_hog_is_killed_and_inspect_says_why() {
 fn half_a_processor_is_half_a_processor() {
     host(|host| {
         host.load_image();
-        let words = ["run", "--rm", "--network", "none", "--cpus", "0.5", "suite", "payload", "burn", "2000"];
+        let script = "payload burn 2000; cat /sys/fs/cgroup/cpu.stat || cat /sys/fs/cgroup/cpu/cpu.stat";
+        let words = ["run", "--rm", "--network", "none", "--cpus", "0.5", "suite", "sh", "-c", script];
         let said = text(&host.minidocker(words).assert().success());
-        let numbers: Vec<u64> = said.split(' ').filter_map(|word| word.parse().ok()).collect();
-        assert!(numbers[0] * 100 <= numbers[1] * 60, "{said}");
+        let numbers: Vec<u64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        // Half of it, and what the kernel's clock gives away on a machine that is itself waiting.
+        assert!(numbers[0] * 100 <= numbers[1] * 75, "{said}");
+        let throttled = said.lines().find_map(|line| line.strip_prefix("nr_throttled ")).and_then(|n| n.parse().ok());
+        assert!(throttled >= Some(3), "{said}");
     });
 }
 

@@ -14,7 +14,7 @@ pub struct Tally {
 pub struct Listener {
     passed: usize,
     failed: usize,
-    ignored: usize,
+    ignored: Vec<String>,
     failures: Vec<String>,
     in_failures: bool,
 }
@@ -26,8 +26,12 @@ impl Listener {
             self.in_failures = false;
             self.passed += number_before(counts, " passed");
             self.failed += number_before(counts, " failed");
-            self.ignored += number_before(counts, " ignored");
             return;
+        }
+        if let Some((name, reason)) = line.split_once(" ... ignored") {
+            let name = name.trim_start_matches("test ");
+            let reason = if reason.is_empty() { "ignored by its author" } else { reason.trim_start_matches(", ") };
+            self.ignored.push(format!("{name}: {reason}"));
         }
         // The list of names, which comes twice: first with each one's output.
         if line == "failures:" {
@@ -71,9 +75,7 @@ impl Tally {
     /// What a program of tests has said; it must have failed by a test, or not at all.
     pub fn add(&mut self, name: &str, heard: Listener, success: bool) {
         self.passed += heard.passed;
-        for ignored in 0..heard.ignored {
-            self.skips.push(format!("{name}: ignored test {}", ignored + 1));
-        }
+        self.skips.extend(heard.ignored);
         let named = heard.failures.len();
         self.failures.extend(heard.failures.into_iter().map(|test| format!("{name}: {test}")));
         for _ in named..heard.failed {
@@ -118,7 +120,9 @@ mod tests {
         let mut listener = Listener::default();
         listener.hear("test result: ok. 20 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.48s");
         listener.hear("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s");
-        assert_eq!((listener.passed, listener.failed, listener.ignored), (22, 1, 1));
+        listener.hear("test a::b ... ignored, takes a day");
+        assert_eq!((listener.passed, listener.failed), (22, 1));
+        assert_eq!(listener.ignored, ["a::b: takes a day"]);
     }
 
     #[test]
