@@ -147,6 +147,15 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// Gives the image the name back that [`Peer::undo`] has taken away.
+    pub fn restore(&self, operation: Operation, stage: &Stage) {
+        if let (Operation::Pull, Some(name)) = (operation, &stage.pulled) {
+            let _ = must(self.command(stage).args(["tag", name, IMAGE]));
+        }
+    }
+}
+
 impl Drop for Peer {
     fn drop(&mut self) {
         if let Some(daemon) = &mut self.daemon {

@@ -20,12 +20,12 @@ pub enum Operation {
     Exec,
     /// Ten of the first at once, until the last has ended.
     Ten,
+    /// `pull` from a registry on the loopback, before a build holds on to the same layers.
+    Pull,
     /// `build` without the cache.
     BuildCold,
     /// `build` when nothing has changed.
     BuildCached,
-    /// `pull` from a registry on the loopback. The last one: it takes the image away that the others use.
-    Pull,
 }
 
 impl Operation {
@@ -35,9 +35,9 @@ impl Operation {
         Operation::RunWithNetwork,
         Operation::Exec,
         Operation::Ten,
+        Operation::Pull,
         Operation::BuildCold,
         Operation::BuildCached,
-        Operation::Pull,
     ];
 
     /// As it is shown.
@@ -88,6 +88,9 @@ impl Table {
                     Err(error) => *times = Err(format!("{error:#}")),
                 }
             }
+        }
+        for peer in &able {
+            peer.restore(operation, stage);
         }
         let lines = able.iter().zip(times).map(|(peer, times)| Line { operation, peer: peer.name, times });
         self.lines.extend(lines);
