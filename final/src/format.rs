@@ -1,10 +1,18 @@
 //! Tables, times and sizes, as Docker prints them.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 
-/// A table: each column as wide as its widest cell, three spaces between.
+/// Prints a line of a command's answer. A full disk behind `> FILE` is an error like any other here; `println!` panics.
+pub fn say(line: impl Display) -> Result<()> {
+    writeln!(io::stdout(), "{line}").context("write to standard output")
+}
+
+/// A table: each column as wide as its widest cell, three spaces between, no newline at its end.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -18,6 +26,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
+    text.truncate(text.trim_end_matches('\n').len());
     text
 }
 
@@ -102,6 +111,6 @@ mod tests {
     #[test]
     fn tables_align() {
         let rows = [vec!["A".to_string(), "B".into()], vec!["long".into(), "x".into()]];
-        assert_eq!(table(&rows), "A      B\nlong   x\n");
+        assert_eq!(table(&rows), "A      B\nlong   x");
     }
 }

@@ -8,6 +8,7 @@ use namespaces::{Isolation, StartError};
 
 use super::pull::{self, Report};
 use crate::demo;
+use crate::format::say;
 use crate::privileges::PrivilegeArgs;
 use crate::root::Root;
 use crate::user;
@@ -36,7 +37,7 @@ pub fn run(root: &Root, args: &Build) -> Result<i32> {
     let progress: &dyn Progress = if args.build.quiet { &Quiet } else { &Plain::default() };
     match builder.build(&args.build, progress) {
         Ok(image) => {
-            println!("{}", image.id);
+            say(&image.id)?;
             Ok(0)
         }
         // That a build fails is not the engine's failure: Docker says 1, not 125.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use images::{Image, Listed, Reference};
 
-use crate::format::{ago, size, table};
+use crate::format::{ago, say, size, table};
 use crate::root::Root;
 
 /// List images.
@@ -44,7 +44,7 @@ pub fn run(root: &Root, args: &Images) -> Result<i32> {
     if args.quiet {
         let mut ids: Vec<String> = rows.into_iter().map(|mut row| row.swap_remove(args.id_column())).collect();
         ids.dedup();
-        ids.iter().for_each(|id| println!("{id}"));
+        ids.iter().try_for_each(say)?;
         return Ok(0);
     }
     let mut header = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
@@ -52,7 +52,7 @@ pub fn run(root: &Root, args: &Images) -> Result<i32> {
         header.insert(2, "DIGEST");
     }
     let header = header.into_iter().map(String::from).collect();
-    print!("{}", table(&[vec![header], rows].concat()));
+    say(table(&[vec![header], rows].concat()))?;
     Ok(0)
 }
 

@@ -8,6 +8,7 @@ use namespaces::rootless;
 use nix::sys::utsname::uname;
 
 use crate::container::Container;
+use crate::format::say;
 use crate::root::Root;
 use crate::state;
 
@@ -21,29 +22,29 @@ pub fn run(root: &Root, _: &Info) -> Result<i32> {
     let running = containers.iter().filter(|c| state::status(c).is_ok_and(|(status, _)| status.is_running())).count();
     let images = root.store()?.list()?.into_iter().filter(|listed| matches!(listed, Listed::Image(_))).count();
     let kernel = uname()?;
-    println!("Containers: {}", containers.len());
-    println!(" Running: {running}");
-    println!(" Stopped: {}", containers.len() - running);
-    println!("Images: {images}");
-    println!("Server Version: {} (no daemon)", env!("CARGO_PKG_VERSION"));
-    println!("Storage Driver: overlay");
-    println!("State Directory: {}", root.path().display());
-    println!("Rootless: {}", rootless());
+    say(format_args!("Containers: {}", containers.len()))?;
+    say(format_args!(" Running: {running}"))?;
+    say(format_args!(" Stopped: {}", containers.len() - running))?;
+    say(format_args!("Images: {images}"))?;
+    say(format_args!("Server Version: {} (no daemon)", env!("CARGO_PKG_VERSION")))?;
+    say("Storage Driver: overlay")?;
+    say(format_args!("State Directory: {}", root.path().display()))?;
+    say(format_args!("Rootless: {}", rootless()))?;
     match Hierarchies::detect() {
         Ok(found) => {
-            println!("Cgroup Version: {}", found.kind());
-            println!("Cgroup Parent: {}", root.cgroup());
+            say(format_args!("Cgroup Version: {}", found.kind()))?;
+            say(format_args!("Cgroup Parent: {}", root.cgroup()))?;
         }
-        Err(error) => println!("Cgroup Version: unknown ({error:#})"),
+        Err(error) => say(format_args!("Cgroup Version: unknown ({error:#})"))?,
     }
-    println!("Kernel Version: {}", kernel.release().to_string_lossy());
-    println!("Architecture: {}", kernel.machine().to_string_lossy());
-    println!("CPUs: {}", std::thread::available_parallelism().map_or(1, usize::from));
-    println!("Kept on this host (minidocker system reset takes it away):");
+    say(format_args!("Kernel Version: {}", kernel.release().to_string_lossy()))?;
+    say(format_args!("Architecture: {}", kernel.machine().to_string_lossy()))?;
+    say(format_args!("CPUs: {}", std::thread::available_parallelism().map_or(1, usize::from)))?;
+    say("Kept on this host (minidocker system reset takes it away):")?;
     match network::host_objects(&root.bridge()) {
-        Ok(objects) if objects.is_empty() => println!(" nothing"),
-        Ok(objects) => objects.iter().for_each(|object| println!(" {object}")),
-        Err(error) => println!(" unknown ({error:#})"),
+        Ok(objects) if objects.is_empty() => say(" nothing")?,
+        Ok(objects) => objects.iter().try_for_each(|object| say(format_args!(" {object}")))?,
+        Err(error) => say(format_args!(" unknown ({error:#})"))?,
     }
     Ok(0)
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::container::Container;
 use crate::description::Description;
+use crate::format::say;
 use crate::root::Root;
 use crate::state::{self, State, Status};
 
@@ -36,7 +37,7 @@ pub fn run(root: &Root, args: &Inspect) -> Result<i32> {
         found.push(look(root, name, args.kind)?);
         Ok(())
     })?;
-    println!("{}", serde_json::to_string_pretty(&found)?);
+    say(serde_json::to_string_pretty(&found)?)?;
     Ok(code)
 }
 

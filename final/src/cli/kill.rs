@@ -6,6 +6,7 @@ use clap::Args;
 use super::for_each;
 use super::run::signal_number;
 use crate::container::Container;
+use crate::format::say;
 use crate::life;
 use crate::root::Root;
 
@@ -26,7 +27,7 @@ pub fn run(root: &Root, args: &Kill) -> Result<i32> {
     for_each(&args.containers, |name| {
         let container = Container::find(root, name)?;
         life::signal(&container, signal).with_context(|| format!("cannot kill {name}"))?;
-        println!("{name}");
+        say(name)?;
         Ok(())
     })
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use crate::format::say;
 use crate::root::Root;
 
 /// Read images from an archive of `save`, Docker, Podman or skopeo.
@@ -39,10 +40,10 @@ pub fn run(root: &Root, args: &Load) -> Result<i32> {
             continue;
         }
         if loaded.names.is_empty() {
-            println!("Loaded image ID: {}", loaded.id);
+            say(format_args!("Loaded image ID: {}", loaded.id))?;
         }
         for name in &loaded.names {
-            println!("Loaded image: {}", name.familiar());
+            say(format_args!("Loaded image: {}", name.familiar()))?;
         }
     }
     Ok(0)

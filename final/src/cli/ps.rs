@@ -6,7 +6,7 @@ use network::Port;
 
 use crate::container::{self, Container};
 use crate::description::Description;
-use crate::format::{ago, duration, since, table};
+use crate::format::{ago, duration, say, since, table};
 use crate::id;
 use crate::root::Root;
 use crate::state::{self, State, Status};
@@ -48,13 +48,13 @@ pub fn run(root: &Root, args: &Ps) -> Result<i32> {
     rows.truncate(limit.unwrap_or(usize::MAX));
     if args.quiet {
         for row in rows {
-            println!("{}", if args.no_trunc { &row.id } else { id::short(&row.id) });
+            say(if args.no_trunc { &row.id } else { id::short(&row.id) })?;
         }
         return Ok(0);
     }
     let header = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"].map(String::from).to_vec();
     let cells: Vec<Vec<String>> = [header].into_iter().chain(rows.into_iter().map(|row| row.cells)).collect();
-    print!("{}", table(&cells));
+    say(table(&cells))?;
     Ok(0)
 }
 

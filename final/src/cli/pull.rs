@@ -10,6 +10,7 @@ use images::progress::Lines;
 use images::{Digest, Event, Image, Platform, Progress, PullOptions, Reference, Silent, Store};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::format::say;
 use crate::root::Root;
 
 /// Fetch an image from its registry.
@@ -43,7 +44,7 @@ pub fn run(root: &Root, args: &Pull) -> Result<i32> {
     let options = PullOptions { platform: args.platform.clone(), ..PullOptions::default() };
     let report = if args.quiet { Report::Nowhere } else { Report::ToStdout };
     fetch(&store, &args.name, &options, report)?;
-    println!("{}", args.name);
+    say(&args.name)?;
     Ok(0)
 }
 

@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::for_each;
 use crate::container::Container;
+use crate::format::say;
 use crate::life;
 use crate::root::Root;
 
@@ -30,7 +31,7 @@ pub fn run(root: &Root, args: &Rm) -> Result<i32> {
             found => found?,
         };
         life::remove(&container, args.force).with_context(|| format!("cannot remove {name}"))?;
-        println!("{name}");
+        say(name)?;
         Ok(())
     })
 }

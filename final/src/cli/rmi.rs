@@ -6,6 +6,7 @@ use images::{Digest, Store};
 
 use super::for_each;
 use crate::container::Container;
+use crate::format::say;
 use crate::id;
 use crate::root::Root;
 use crate::state;
@@ -27,7 +28,7 @@ pub fn run(root: &Root, args: &Rmi) -> Result<i32> {
     for_each(&args.images, |name| {
         refuse_if_used(root, &store, name, args.force)?;
         for removed in store.remove(name, args.force, &|| layers_in_use(root))? {
-            println!("{removed}");
+            say(removed)?;
         }
         Ok(())
     })

@@ -19,6 +19,7 @@ use rootfs::RootfsArgs;
 use crate::attach::{self, Attachment, End};
 use crate::container::{self, Container};
 use crate::description::Description;
+use crate::format::say;
 use crate::monitor::Summoned;
 use crate::monitor::packet::Wishes;
 use crate::privileges::PrivilegeArgs;
@@ -143,7 +144,7 @@ pub fn run(root: &Root, args: Run, monitor: Summoned) -> Result<i32> {
     let monitor = monitor.start(&container, wishes)?;
     attach::started(&monitor).map_err(|error| named(error, &description.name))?;
     let Some(signals) = signals else {
-        println!("{}", container.id());
+        say(container.id())?;
         return Ok(0);
     };
     let attachment = Attachment { input: args.interactive, terminal, forward_signals: true };

@@ -7,6 +7,7 @@ use super::for_each;
 use super::run::named;
 use crate::attach::{self, Attachment, End};
 use crate::container::{self, Container, mark_starting};
+use crate::format::say;
 use crate::life;
 use crate::monitor;
 use crate::monitor::packet::Wishes;
@@ -36,8 +37,7 @@ pub fn run(root: &Root, args: &Start) -> Result<i32> {
             if let Some(monitor) = begin(root, name, Wishes::default())? {
                 attach::started(&monitor).map_err(|error| named(error, name))?;
             }
-            println!("{name}");
-            Ok(())
+            say(name)
         });
     }
     let [name] = args.containers.as_slice() else { anyhow::bail!("only one container can be attached to at a time") };

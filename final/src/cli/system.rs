@@ -38,12 +38,14 @@ fn reset(root: &Root, force: bool) -> Result<i32> {
     let containers = Container::all(root)?;
     if !force {
         ensure!(io::stdin().is_terminal(), "this removes everything below {}: say --force", root.path().display());
-        print!(
+        write!(
+            io::stdout(),
             "This kills and removes {} containers and removes all images, volumes and build results below {}.\nGo on? [y/N] ",
             containers.len(),
             root.path().display()
-        );
-        io::stdout().flush()?;
+        )
+        .and_then(|()| io::stdout().flush())
+        .context("ask")?;
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).context("read the answer")?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
