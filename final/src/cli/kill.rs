@@ -1,7 +1,8 @@
 //! `minidocker kill`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
+use nix::sys::signal::Signal;
 
 use super::for_each;
 use super::run::signal_number;
@@ -9,6 +10,7 @@ use crate::container::Container;
 use crate::format::say;
 use crate::life;
 use crate::root::Root;
+use crate::state;
 
 /// Send containers a signal.
 #[derive(Args)]
@@ -26,8 +28,17 @@ pub fn run(root: &Root, args: &Kill) -> Result<i32> {
     let signal = signal_number(&args.signal)?;
     for_each(&args.containers, |name| {
         let container = Container::find(root, name)?;
-        life::signal(&container, signal).with_context(|| format!("cannot kill {name}"))?;
+        send(&container, signal).with_context(|| format!("cannot kill {name}"))?;
         say(name)?;
         Ok(())
     })
+}
+
+/// Sends a signal. SIGKILL leaves no doubt about the outcome, so that is waited for: `kill x && rm x` works.
+fn send(container: &Container, signal: i32) -> Result<()> {
+    if signal != Signal::SIGKILL as i32 {
+        return life::signal(container, signal);
+    }
+    ensure!(state::status(container)?.0.is_running(), "the container is not running");
+    life::kill(container)
 }
