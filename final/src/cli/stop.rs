@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::for_each;
+use super::for_each_at_once;
 use super::run::signal_number;
 use crate::container::Container;
 use crate::life;
@@ -32,10 +32,8 @@ pub fn run(root: &Root, args: &Stop) -> Result<i32> {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => Duration::from_secs(u64::from(u32::MAX)), // longer than any machine is up
     });
-    for_each(&args.containers, |name| {
+    for_each_at_once(&args.containers, |name| {
         let container = Container::find(root, name)?;
-        life::stop(&container, timeout, signal).with_context(|| format!("cannot stop {name}"))?;
-        println!("{name}");
-        Ok(())
+        life::stop(&container, timeout, signal).with_context(|| format!("cannot stop {name}"))
     })
 }
