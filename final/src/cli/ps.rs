@@ -73,21 +73,28 @@ fn row(container: &Container, all: bool, args: &Ps) -> Option<Row> {
     if !all && !status.is_running() {
         return None;
     }
-    let command = format!("{:?}", description.argv.join(" "));
-    let command = match args.no_trunc || command.chars().count() <= 22 {
-        true => command,
-        false => format!("{}…\"", command.chars().take(20).collect::<String>()),
-    };
     let cells = vec![
         shown_id(&description.id),
         description.image.clone(),
-        command,
+        command_text(&description.argv, args.no_trunc),
         ago(&description.created),
         status_text(status, &state),
         ports(&description, &state, status),
         description.name.clone(),
     ];
     Some(Row { id: description.id, created: description.created, cells })
+}
+
+/// Docker's COMMAND column: `"sh -c 'echo hello >…"`, twenty characters between double quotes.
+fn command_text(argv: &[String], whole: bool) -> String {
+    let quote = |word: &String| if word.contains(' ') { format!("'{word}'") } else { word.clone() };
+    // The first word stands bare, whatever is in it.
+    let words: Vec<String> = argv.iter().take(1).cloned().chain(argv.iter().skip(1).map(quote)).collect();
+    let text = words.join(" ");
+    match whole || text.chars().count() <= 20 {
+        true => format!("{text:?}"),
+        false => format!("{:?}", text.chars().take(19).chain(['…']).collect::<String>()),
+    }
 }
 
 /// Docker's STATUS column.
@@ -122,4 +129,18 @@ fn port_text(port: &Port) -> String {
         Some(address) => address.to_string(),
     };
     format!("{host}:{}->{}/{}", port.host_port, port.container_port, port.protocol)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_shown_as_docker_shows_them() {
+        let show = |words: &[&str]| command_text(&words.iter().map(ToString::to_string).collect::<Vec<_>>(), false);
+        assert_eq!(show(&["sleep", "100"]), r#""sleep 100""#);
+        assert_eq!(show(&["sh", "-c", "echo hello"]), r#""sh -c 'echo hello'""#);
+        assert_eq!(show(&["sh", "-c", "echo hello > /index.html"]), r#""sh -c 'echo hello >…""#);
+        assert_eq!(show(&["sh", "-c", "echo \"a b\" 12"]), r#""sh -c 'echo \"a b\" 1…""#);
+    }
 }
