@@ -36,6 +36,7 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
     let directory = container.directory();
     let mut isolations: Vec<Box<dyn Isolation>> = Vec::new();
 
+    // ANCHOR: outside-in
     // Chapter 1: a user namespace where we are not root, and the namespaces in which nothing is done.
     if rootless() {
         isolations.push(Box::new(UserNamespace::for_caller()));
@@ -49,7 +50,9 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
     let network = network(container, description, &directory)?;
     let handle = network.handle();
     isolations.push(Box::new(network));
+    // ANCHOR_END: outside-in
 
+    // ANCHOR: root
     // Chapter 4: the layers of the image, and a writable one on top.
     let upper = Upper {
         upper: directory.join("upper"),
@@ -71,7 +74,9 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
             HostName { hostname: Some(description.hostname.clone()), domainname: description.domainname.clone() };
         isolations.push(Box::new(name));
     }
+    // ANCHOR_END: root
 
+    // ANCHOR: engine
     // The engine's own: streams or a terminal, and privileges last.
     let ends = if description.terminal {
         let terminal = Terminal::new(size);
@@ -85,6 +90,7 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
         ends
     };
     isolations.push(Box::new(user::privileges(description.privileges.clone(), &description.user)));
+    // ANCHOR_END: engine
 
     Ok(Assembly { process: process(description), isolations, ends, network: handle })
 }

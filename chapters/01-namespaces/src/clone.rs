@@ -36,6 +36,11 @@ impl Births {
         all
     }
 
+    /// Whether a namespace of this kind is made.
+    pub(crate) fn makes(&self, kind: Kind) -> bool {
+        self.new & kind.flag() != 0
+    }
+
     /// Whether namespaces have to be entered before the child is born.
     pub(crate) fn joins(&self) -> bool {
         !self.join.is_empty()
@@ -57,7 +62,7 @@ impl Births {
     pub(crate) fn clone(&self, kinship: Kinship) -> Result<Option<Child>> {
         let child = clone3(self.new, kinship, self.cgroup.as_ref().map(|fd| fd.as_fd()));
         child.or_else(|error| {
-            if self.new & Kind::User.flag() != 0 {
+            if self.makes(Kind::User) {
                 user::check_permitted()?;
             }
             let way_out = match error.raw_os_error() {

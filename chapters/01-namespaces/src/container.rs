@@ -2,14 +2,16 @@
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use nix::sys::prctl;
 use nix::unistd::Pid;
 use rustix::process::Signal;
 
 use crate::clone::{Births, Kinship, fork};
 use crate::gate::Message;
-use crate::{Child, Exit, Gate, Isolation, Process, Record, StartError};
+use crate::{Child, Exit, Gate, Isolation, Kind, Process, Record, StartError};
 
 /// A container that does not exist yet: what to execute, and what sets it apart.
 ///
@@ -19,13 +21,23 @@ pub struct Container {
     process: Process,
     isolations: Vec<Box<dyn Isolation>>,
     undo: fn(&Record) -> Result<()>,
+    patience: Option<Duration>,
 }
 
 impl Container {
     /// A container with these isolations, which will be carried out in this order. `undo` is the undoing function of
     /// the last chapter that any of them comes from.
     pub fn new(process: Process, isolations: Vec<Box<dyn Isolation>>, undo: fn(&Record) -> Result<()>) -> Container {
-        Container { process, isolations, undo }
+        Container { process, isolations, undo, patience: None }
+    }
+
+    /// Gives the child up when it says nothing for so long.
+    ///
+    /// For one that is born among processes that are there already: whoever is root in its pid namespace can stop it
+    /// (SIGSTOP), or freeze it, before it gets as far as the payload, and would have us wait for ever.
+    pub fn patience(mut self, patience: Duration) -> Container {
+        self.patience = Some(patience);
+        self
     }
 
     /// What will have to be undone when it is gone. Whoever wants to survive a crash writes this down first.
@@ -37,15 +49,18 @@ impl Container {
     ///
     /// The caller must be single-threaded. On an error the child is dead and reaped and the records are undone.
     pub fn create(mut self) -> Result<Created> {
+        // ANCHOR: create
         let mut guard = Guard { child: None, records: self.records(), undo: self.undo };
         for isolation in &mut self.isolations {
             isolation.prepare()?;
         }
         let births = Births::gather(self.isolations.iter().flat_map(|isolation| isolation.births()));
-        let (gate, inner) = Gate::pair()?;
+        let (gate, inner) = Gate::pair(self.patience)?;
         let Some(child) = born(&births, &gate, &inner)? else {
             drop(gate); // else the child would hold its own gate open when the outside is killed
-            live(self.process, self.isolations, inner);
+            let visible = !births.makes(Kind::User);
+            drop(births); // directories and namespaces of the host, whose descriptors are not for the child to have
+            live(self.process, self.isolations, inner, visible);
         };
         drop(inner);
         let child = guard.child.insert(child);
@@ -59,6 +74,7 @@ impl Container {
             isolation.adopt(&gate)?;
         }
         Ok(Created { guard, gate })
+        // ANCHOR_END: create
     }
 }
 
@@ -90,9 +106,9 @@ fn born(births: &Births, gate: &Gate, inner: &Gate) -> Result<Option<Child>> {
 }
 
 /// The life of the child, from its birth to `execve`.
-fn live(process: Process, isolations: Vec<Box<dyn Isolation>>, gate: Gate) -> ! {
+fn live(process: Process, isolations: Vec<Box<dyn Isolation>>, gate: Gate, visible: bool) -> ! {
     // Were a panic to unwind out of here, the child would run what is the parent's: its guards, its callers.
-    let end = catch_unwind(AssertUnwindSafe(|| become_payload(process, isolations, &gate)));
+    let end = catch_unwind(AssertUnwindSafe(|| become_payload(process, isolations, &gate, visible)));
     let error = match end {
         Ok(Err(error)) => StartError::from(&error),
         Err(_) => StartError::from(&anyhow!("the child panicked (a bug; its message stands above)")),
@@ -101,8 +117,17 @@ fn live(process: Process, isolations: Vec<Box<dyn Isolation>>, gate: Gate) -> ! 
     exit_now(error.code.into());
 }
 
-fn become_payload(mut process: Process, isolations: Vec<Box<dyn Isolation>>, gate: &Gate) -> Result<Infallible> {
+// ANCHOR: become-payload
+fn become_payload(
+    mut process: Process,
+    isolations: Vec<Box<dyn Isolation>>,
+    gate: &Gate,
+    visible: bool,
+) -> Result<Infallible> {
     gate.expect(&Message::Born)?;
+    if visible {
+        hide()?;
+    }
     for mut isolation in isolations {
         isolation.inside(gate, &mut process)?;
     }
@@ -110,6 +135,20 @@ fn become_payload(mut process: Process, isolations: Vec<Box<dyn Isolation>>, gat
     gate.send(&Message::Ready, None)?;
     gate.expect(&Message::Start)?;
     process.execute()
+}
+// ANCHOR_END: become-payload
+
+/// Hides our memory, environment and descriptors from those who are in our pid namespace already.
+///
+/// Until `execve(2)` we hold the engine's, and once we have given up our capabilities we have no more of them than root
+/// inside: that one could trace us, and go through `/proc/PID/fd` to a directory of the host and up from it
+/// (CVE-2016-9962). What is not dumpable only a CAP_SYS_PTRACE of the user namespace that the engine runs in gets to
+/// see (`ptrace(2)`, "Ptrace access mode checking"). `execve(2)` ends it.
+///
+/// Not in a user namespace of the child's own: nobody was there before it, and its maker must still find its
+/// namespaces in `/proc` where the child stays behind as an init. Not before `Born`: until then its maps are written.
+fn hide() -> Result<()> {
+    prctl::set_dumpable(false).context("hide from the processes around (PR_SET_DUMPABLE)")
 }
 
 /// Ends the process at once: no destructors and no exit handlers, which belong to the parent.

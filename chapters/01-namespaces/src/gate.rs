@@ -18,8 +18,10 @@ use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -31,6 +33,7 @@ use crate::StartError;
 /// The longest message: a failure with its causes. Longer ones are cut before they are sent.
 const MESSAGE_MAX: usize = 16 * 1024;
 
+// ANCHOR: message
 /// What is said through the gate, as JSON: `{"Fd":"pty"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Message {
@@ -47,6 +50,7 @@ pub(crate) enum Message {
     /// From the child: it cannot go on.
     Failed(StartError),
 }
+// ANCHOR_END: message
 
 /// One side of the gate.
 #[derive(Debug)]
@@ -56,10 +60,11 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Both sides: the outside's and the child's.
-    pub(crate) fn pair() -> Result<(Gate, Gate)> {
+    /// Both sides: the outside's, which waits for a message no longer than its patience lasts, and the child's.
+    pub(crate) fn pair(patience: Option<Duration>) -> Result<(Gate, Gate)> {
         let (outer, inner) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .context("make the gate (socketpair)")?;
+        set_socket_timeout(&outer, Timeout::Recv, patience).context("limit the wait at the gate")?;
         let gate = |socket| Gate { socket, taken: RefCell::default() };
         Ok((gate(outer), gate(inner)))
     }
@@ -102,6 +107,9 @@ impl Gate {
         let length = match received {
             Ok(received) if received.bytes > 0 => received.bytes,
             Ok(_) | Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            Err(rustix::io::Errno::AGAIN) => {
+                bail!("the child does not answer (was it stopped, or is the container frozen?)")
+            }
             Err(error) => return Err(error).context("receive from the gate"),
         };
         let fd = control.drain().find_map(|message| match message {
@@ -141,7 +149,7 @@ mod tests {
 
     #[test]
     fn descriptors_wait_for_the_one_who_takes_them() {
-        let (outer, inner) = Gate::pair().unwrap();
+        let (outer, inner) = Gate::pair(None).unwrap();
         inner.send_fd("pty", std::io::stdin().as_fd()).unwrap();
         inner.send(&Message::Ready, None).unwrap();
         outer.expect(&Message::Ready).unwrap();
@@ -151,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_failure_arrives_as_the_error_it_was() {
-        let (outer, inner) = Gate::pair().unwrap();
+        let (outer, inner) = Gate::pair(None).unwrap();
         let error = StartError::new(127, Some(libc::ENOENT), "no such command");
         inner.send(&Message::Failed(error.clone()), None).unwrap();
         let told = outer.expect(&Message::Ready).unwrap_err();
@@ -160,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_death_of_one_side_is_told_to_the_other() {
-        let (outer, inner) = Gate::pair().unwrap();
+        let (outer, inner) = Gate::pair(None).unwrap();
         drop(inner);
         assert!(outer.expect(&Message::Ready).unwrap_err().to_string().contains("was killed"));
         assert!(outer.send(&Message::Start, None).is_err());
@@ -168,8 +176,14 @@ mod tests {
 
     #[test]
     fn an_endless_error_is_cut() {
-        let (outer, inner) = Gate::pair().unwrap();
+        let (outer, inner) = Gate::pair(None).unwrap();
         inner.send(&Message::Failed(StartError::new(125, None, "x".repeat(1 << 20))), None).unwrap();
         assert!(outer.expect(&Message::Ready).unwrap_err().to_string().contains("too long"));
+    }
+
+    #[test]
+    fn a_child_that_was_stopped_is_given_up() {
+        let (outer, _inner) = Gate::pair(Some(Duration::from_millis(5))).unwrap();
+        assert!(outer.expect(&Message::Ready).unwrap_err().to_string().contains("does not answer"));
     }
 }

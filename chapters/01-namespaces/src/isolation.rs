@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Child, Gate, Kind, Process};
 
+// ANCHOR: isolation
 /// One thing that sets a container apart from a plain process.
 ///
 /// A [`Container`](crate::Container) carries its isolations through a start in list order, verb by verb:
@@ -53,6 +54,7 @@ pub trait Isolation {
         Ok(())
     }
 }
+// ANCHOR_END: isolation
 
 /// What a child is born in.
 #[derive(Clone, Debug)]
@@ -66,6 +68,7 @@ pub enum Birth {
     Cgroup(Rc<OwnedFd>),
 }
 
+// ANCHOR: record
 /// What must be undone later, as data that any process can read back.
 ///
 /// Undoing a record twice does no harm, nor does undoing one whose thing never came to be: a start may be killed
@@ -78,3 +81,4 @@ pub struct Record {
     /// What it needs to undo itself.
     pub data: serde_json::Value,
 }
+// ANCHOR_END: record
