@@ -117,15 +117,26 @@ fn debian() -> Result<()> {
     }
     step("a small Debian");
     // Where root may not make device nodes, as in a container, it must not be asked for any.
+    let release = debian_release();
     for mode in ["unshare", "root"] {
         let mut command = Command::new("mmdebstrap");
-        command.args(["--quiet", "--variant=apt", &format!("--mode={mode}"), "stable"]).arg(&part);
+        command.args(["--quiet", "--variant=apt", &format!("--mode={mode}"), &release]).arg(&part);
         if command.stdin(Stdio::null()).status().is_ok_and(|status| status.success()) {
             return fs::rename(&part, &tar).context("put it beside the programs");
         }
     }
     println!("no mirror, or no right: its test is skipped");
     Ok(())
+}
+
+/// The release that this machine has, whose keys it knows; `stable` elsewhere.
+fn debian_release() -> String {
+    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim_matches('"'));
+    match (field("ID="), field("VERSION_CODENAME=")) {
+        (Some("debian"), Some(codename)) => codename.to_owned(),
+        _ => "stable".to_owned(),
+    }
 }
 
 fn suites(args: &Args, tally: &mut Tally) -> Result<()> {
