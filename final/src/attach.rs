@@ -78,8 +78,15 @@ pub fn hold_signals() -> Result<HeldSignals> {
 /// Carries input, output and signals until the process ends.
 pub fn attach(monitor: &OwnedFd, signals: &HeldSignals, attachment: Attachment) -> Result<End> {
     let raw = if attachment.terminal && attachment.input { RawMode::enter()? } else { None };
-    let end = Connection { monitor, attachment, input: attachment.input, unread: false, keys: Keys::default() }
-        .serve(signals);
+    let connection = Connection {
+        monitor,
+        attachment,
+        input: attachment.input,
+        unread: false,
+        keys: Keys::default(),
+        interrupts: 0,
+    };
+    let end = connection.serve(signals);
     drop(raw);
     end
 }
@@ -90,7 +97,11 @@ struct Connection<'a> {
     input: bool,
     unread: bool,
     keys: Keys,
+    interrupts: u32,
 }
+
+/// After how many interrupts that did not end it a process is left to itself.
+const PATIENCE: u32 = 3;
 
 /// The exit status of a command that was ended by SIGPIPE.
 const BROKEN_PIPE: i32 = 128 + Signal::SIGPIPE as i32;
@@ -170,7 +181,9 @@ impl Connection<'_> {
         }
     }
 
-    fn pass_signals(&self, signals: &HeldSignals) -> Result<()> {
+    /// Passes signals on. A pid 1 without a handler does not get SIGINT and SIGTERM from outside either, so that nothing but
+    /// kill(1) from another terminal would end `run … sleep 1000`: as with Docker, the third one ends us.
+    fn pass_signals(&mut self, signals: &HeldSignals) -> Result<()> {
         while let Some(info) = signals.0.read_signal().context("read a signal")? {
             let number = info.ssi_signo as i32;
             let packet = match Signal::try_from(number) {
@@ -180,6 +193,13 @@ impl Connection<'_> {
                 _ => return Err(StartError::new(128 + number as u8, None, format!("ended by signal {number}")).into()),
             };
             let _ = send_packet(self.monitor.as_fd(), &packet);
+            if matches!(Signal::try_from(number), Ok(Signal::SIGINT | Signal::SIGTERM)) {
+                self.interrupts += 1;
+                if self.interrupts == PATIENCE {
+                    let message = "interrupted three times: the container goes on without us (minidocker ps)";
+                    return Err(StartError::new(1, None, message).into());
+                }
+            }
         }
         Ok(())
     }
