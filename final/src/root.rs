@@ -15,6 +15,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::env;
 use std::fs::DirBuilder;
 use std::hash::{Hash, Hasher};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -35,14 +36,18 @@ impl Root {
     /// Its mode is 0700: layers hold set-uid programs that nobody outside a container should reach (CVE-2021-41091).
     pub fn open(chosen: Option<PathBuf>) -> Result<Root> {
         let path = chosen.map_or_else(default_path, Ok)?;
-        let path =
-            std::path::absolute(&path).with_context(|| format!("find the state directory {}", path.display()))?;
+        // By its one true path, which the names of its bridge and cgroups are derived from: by way of a symbolic link or a
+        // `..` the same containers would get a second bridge with the same addresses.
+        let path = match path.canonicalize() {
+            Err(error) if error.kind() == ErrorKind::NotFound => make(&path).and_then(|()| path.canonicalize()),
+            found => found,
+        }
+        .with_context(|| format!("make the state directory {}", path.display()))?;
         let root = Root { path };
         if !root.containers().is_dir() {
-            for directory in ["", "containers", "names", "starting", "tmp", "volumes"] {
+            for directory in ["containers", "names", "starting", "tmp", "volumes"] {
                 let directory = root.path.join(directory);
-                let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-                made.with_context(|| format!("make the state directory {}", directory.display()))?;
+                make(&directory).with_context(|| format!("make the state directory {}", directory.display()))?;
             }
         }
         Ok(root)
@@ -101,6 +106,10 @@ impl Root {
     }
 }
 
+fn make(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
 fn default_path() -> Result<PathBuf> {
     if let Some(path) = env::var_os("MINIDOCKER_ROOT").filter(|path| !path.is_empty()) {
         return Ok(path.into());
@@ -113,5 +122,21 @@ fn default_path() -> Result<PathBuf> {
     match data.or(home) {
         Some(data) => Ok(data.join("minidocker")),
         None => bail!("no place for state: set MINIDOCKER_ROOT, XDG_DATA_HOME or HOME"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_paths_to_it_are_the_same_root() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (real, link) = (temporary.path().join("real"), temporary.path().join("link"));
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let root = Root::open(Some(real.clone())).unwrap();
+        for path in [link, real.join("../real")] {
+            assert_eq!(Root::open(Some(path)).unwrap().cgroup(), root.cgroup());
+        }
     }
 }
