@@ -15,6 +15,7 @@ use crate::alive::AliveLock;
 use crate::description::Description;
 use crate::root::Root;
 use crate::state::{State, process_started};
+use crate::volumes::SavedMount;
 use crate::{alive, id};
 
 /// A container, by its id.
@@ -185,19 +186,38 @@ impl Container {
         let _ = fs::remove_file(self.root.starting().join(&self.id));
     }
 
-    /// Removes it from the disk. Its process must be dead and its records undone.
+    /// Removes it from the disk. Its process must be dead and its records undone. The volumes that were made for it stay,
+    /// unless it was made with `--rm`.
     pub fn delete(&self) -> Result<()> {
+        let description = self.description().ok();
+        let volumes = match &description {
+            Some(description) if description.auto_remove => self.own_volumes(),
+            _ => Vec::new(),
+        };
+        self.take_away(description.map(|description| description.name).as_deref(), &volumes)?.delete()
+    }
+
+    /// Removes it from the disk, and the volumes that were made for it.
+    pub fn delete_with_volumes(&self) -> Result<()> {
         let name = self.description().ok().map(|description| description.name);
         self.discard(name.as_deref())?.delete()
     }
 
     /// Takes it out of the list, and its name back: from then on there is no such container, however long deleting its
-    /// files takes and whether or not that is finished.
+    /// files takes and whether or not that is finished. The volumes that were made for it go as well.
     pub fn discard(&self, name: Option<&str>) -> Result<Discarded> {
+        self.take_away(name, &self.own_volumes())
+    }
+
+    fn take_away(&self, name: Option<&str>, volumes: &[PathBuf]) -> Result<Discarded> {
         let directory = self.directory();
         let away = self.root.tmp().join(format!("{DISCARDED}{}", self.id));
         match fs::rename(&directory, &away) {
-            Ok(()) => {}
+            Ok(()) => {
+                for (number, volume) in volumes.iter().enumerate() {
+                    let _ = fs::rename(volume, away.join(format!("volume-{number}"))); // deleted with the rest
+                }
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("remove {}", directory.display())),
         }
@@ -209,6 +229,30 @@ impl Container {
         }
         self.settle();
         Ok(Discarded(away))
+    }
+
+    /// The volumes that were made for it (`-v /data`), except those that another container has mounted since. One that was
+    /// named on its own command line, if by such a number, was another's: somebody looks for what was in it.
+    fn own_volumes(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.root.volumes()) else { return Vec::new() };
+        let unnamed = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(id::is_id));
+        let mut volumes: Vec<PathBuf> = unnamed.map(|entry| entry.path()).collect();
+        if volumes.is_empty() {
+            return volumes; // as a rule: then nothing needs to be read
+        }
+        volumes.retain(|volume| self.mounts(volume, |mount| mount.volume.is_none()));
+        if !volumes.is_empty() {
+            let mut others = Container::all(&self.root).unwrap_or_default();
+            others.retain(|other| other.id != self.id);
+            volumes.retain(|volume| !others.iter().any(|other| other.mounts(volume, |_| true)));
+        }
+        volumes
+    }
+
+    /// Whether one of its mounts is of this volume, and such.
+    fn mounts(&self, volume: &Path, such: impl Fn(&SavedMount) -> bool) -> bool {
+        let mounts = self.description().map(|description| description.mounts).unwrap_or_default();
+        mounts.iter().any(|mount| such(mount) && mount.source.as_ref().is_some_and(|source| source.starts_with(volume)))
     }
 
     fn read<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {
@@ -237,7 +281,7 @@ impl Container {
 
 fn read_name(path: &Path) -> Option<String> {
     let id = fs::read_link(path).ok()?.into_os_string().into_string().ok()?;
-    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+    id::is_id(&id).then_some(id)
 }
 
 /// What the directory of a discarded container is called, before its id.

@@ -12,6 +12,11 @@ pub fn new_id() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// Whether something is a whole id, as of a container or of a volume without a name.
+pub fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The first twelve digits of an id, as listings show it.
 pub fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
@@ -50,7 +55,7 @@ mod tests {
     #[test]
     fn ids_are_64_digits_and_differ() {
         let (one, two) = (new_id().unwrap(), new_id().unwrap());
-        assert!(one.len() == 64 && one != two && one.bytes().all(|b| b.is_ascii_hexdigit()));
+        assert!(one != two && is_id(&one) && is_id(&two) && !is_id(short(&one)));
         assert_eq!(short(&one), &one[..12]);
     }
 

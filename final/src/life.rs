@@ -107,8 +107,17 @@ fn end_unmonitored(container: &Container, mut state: State, number: i32, timeout
     discarded.map_or(Ok(()), Discarded::delete)
 }
 
+/// What becomes of the volumes that were made for a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnVolumes {
+    /// They stay.
+    Keep,
+    /// They go with it (`rm -v`).
+    Remove,
+}
+
 /// Removes a container. One that runs is killed first, if that is wanted.
-pub fn remove(container: &Container, force: bool) -> Result<()> {
+pub fn remove(container: &Container, force: bool, volumes: OwnVolumes) -> Result<()> {
     if container.description().is_err() && force {
         // Damaged: what can still be undone is.
         let _ = container.undo_records();
@@ -131,7 +140,10 @@ pub fn remove(container: &Container, force: bool) -> Result<()> {
     }
     let Some(_lock) = AliveLock::take(&container.directory())? else { bail!("it is just being started") };
     container.undo_records().context("undo what was left of it")?;
-    container.delete()
+    match volumes {
+        OwnVolumes::Keep => container.delete(),
+        OwnVolumes::Remove => container.delete_with_volumes(),
+    }
 }
 
 /// The main process, unless its number is another one's by now.

@@ -6,7 +6,7 @@ use clap::Args;
 use super::for_each;
 use crate::container::Container;
 use crate::format::say;
-use crate::life;
+use crate::life::{self, OwnVolumes};
 use crate::root::Root;
 
 /// Remove containers.
@@ -15,6 +15,9 @@ pub struct Rm {
     /// Kill those that run; names that do not exist are no error
     #[arg(short, long)]
     force: bool,
+    /// Remove the volumes without a name that were made for them as well
+    #[arg(short, long)]
+    volumes: bool,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
@@ -22,6 +25,7 @@ pub struct Rm {
 
 /// Carries the command out.
 pub fn run(root: &Root, args: &Rm) -> Result<i32> {
+    let volumes = if args.volumes { OwnVolumes::Remove } else { OwnVolumes::Keep };
     for_each(&args.containers, |name| {
         let container = match Container::find(root, name) {
             Err(error) if args.force && error.to_string().starts_with("no such container") => {
@@ -30,7 +34,7 @@ pub fn run(root: &Root, args: &Rm) -> Result<i32> {
             }
             found => found?,
         };
-        life::remove(&container, args.force).with_context(|| format!("cannot remove {name}"))?;
+        life::remove(&container, args.force, volumes).with_context(|| format!("cannot remove {name}"))?;
         say(name)?;
         Ok(())
     })

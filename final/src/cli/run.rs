@@ -14,7 +14,7 @@ use namespaces::args::Mode as Sharing;
 use namespaces::{Kind, NamespaceArgs, StartError, rootless};
 use network::{Mode, NetworkArgs};
 use nix::sys::signal::Signal;
-use rootfs::RootfsArgs;
+use rootfs::{Mount, RootfsArgs, VolumeSource};
 
 use crate::attach::{self, Attachment, End};
 use crate::container::{self, Container};
@@ -242,7 +242,7 @@ fn create(root: &Root, store: &Store, image: &Image, args: &Run) -> Result<(Cont
             device_rules: args.cgroup.device_cgroup_rule.iter().map(ToString::to_string).collect(),
             layers: layers.clone(),
             diff_ids: image.diff_ids().to_vec(),
-            mounts: mounts.iter().map(SavedMount::from).collect(),
+            mounts: mounts.iter().map(|mount| saved(mount, &args.rootfs)).collect(),
             read_only: args.rootfs.read_only,
             network: network.clone(),
             privileges: privileges.clone(),
@@ -253,6 +253,16 @@ fn create(root: &Root, store: &Store, image: &Image, args: &Run) -> Result<(Cont
             auto_remove: args.rm,
         }
     })
+}
+
+/// A mount as it is written down, with the name of the volume if the user gave one.
+fn saved(mount: &Mount, args: &RootfsArgs) -> SavedMount {
+    let volume = args.wished_volumes().find(|volume| volume.destination == mount.destination);
+    let name = volume.and_then(|volume| match &volume.source {
+        VolumeSource::Named(name) => Some(name.clone()),
+        VolumeSource::Host(_) | VolumeSource::Anonymous => None,
+    });
+    SavedMount { volume: name, ..SavedMount::from(mount) }
 }
 
 /// The kinds that are shared with the host. What chapter 1 can do and the engine decides otherwise is refused.

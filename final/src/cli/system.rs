@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 
 use crate::container::Container;
-use crate::life;
+use crate::life::{self, OwnVolumes};
 use crate::root::Root;
 
 /// Manage the engine's own things.
@@ -53,7 +53,7 @@ fn reset(root: &Root, force: bool) -> Result<i32> {
         }
     }
     for container in containers {
-        life::remove(&container, true).with_context(|| format!("remove {}", container.id()))?;
+        life::remove(&container, true, OwnVolumes::Keep).with_context(|| format!("remove {}", container.id()))?;
     }
     if !namespaces::rootless() {
         network::reset(&root.bridge()).context("take away the network")?;
