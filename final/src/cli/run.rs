@@ -206,7 +206,9 @@ fn create(root: &Root, store: &Store, image: &Image, args: &Run) -> Result<(Cont
 
     // Planned once before anything is made, so that a contradiction between mounts leaves nothing behind.
     rootfs::plan::plan(args.rootfs.default_mounts(), user_mounts.clone())?;
-    Container::create(root, args.name.as_deref(), |id, name| {
+    // An empty name is none, as in scripts that pass `--name "$NAME"`.
+    let name = args.name.as_deref().filter(|name| !name.is_empty());
+    Container::create(root, name, |id, name| {
         let hostname = match (&args.namespaces.hostname, &network.mode) {
             (Some(hostname), _) => hostname.clone(),
             (None, Mode::Host) => host_name(),
