@@ -93,7 +93,7 @@ fn what_stays_is_listed_and_taken_away() {
             names.all(|name| name == "lo" || info.contains(&name))
         });
         host.minidocker(["system", "reset", "--force"]).assert().success();
-        assert_eq!(fs::read_dir("/sys/class/net").expect("links").count(), 1);
+        suite::eventually("only lo is left", || fs::read_dir("/sys/class/net").expect("links").count() == 1);
     });
 }
 
