@@ -26,14 +26,15 @@ fn a_hog_is_killed_and_inspect_says_why() {
 fn half_a_processor_is_half_a_processor() {
     host(|host| {
         host.load_image();
-        let script = "payload burn 2000; cat /sys/fs/cgroup/cpu.stat || cat /sys/fs/cgroup/cpu/cpu.stat";
+        // Again and again until the kernel has held it back three times: a busy machine may do that before the quota does.
+        let script = "for i in $(seq 40); do payload burn 1000; cat /sys/fs/cgroup/cpu.stat /sys/fs/cgroup/cpu/cpu.stat > /stat; \
+                      if test $(grep nr_throttled /stat | cut -d ' ' -f 2) -ge 3; then echo held; exit; fi; done 2>/dev/null";
         let words = ["run", "--rm", "--network", "none", "--cpus", "0.5", "suite", "sh", "-c", script];
         let said = text(&host.minidocker(words).assert().success());
         let numbers: Vec<u64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         // Half of it, and what the kernel's clock gives away on a machine that is itself waiting.
         assert!(numbers[0] * 100 <= numbers[1] * 75, "{said}");
-        let throttled = said.lines().find_map(|line| line.strip_prefix("nr_throttled ")).and_then(|n| n.parse().ok());
-        assert!(throttled >= Some(3), "{said}");
+        assert!(said.ends_with("held"), "{said}");
     });
 }
 
