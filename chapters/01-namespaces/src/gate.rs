@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! outside                            inside
-//!   ── Born ─────────────────────────▶  (uid maps are written, the cgroup is joined, the veth is there)
+//!   ── Born ─────────────────────────▶  (uid maps are written, the veth is there)
 //!   ◀───────────────────────── Fd ──    (any number: a pty master, a listener …)
 //!   ◀────────────────────── Ready ──    (all that a container is, but for the payload)
 //!   ── Start ────────────────────────▶

@@ -39,7 +39,7 @@ pub trait Isolation {
         Vec::new()
     }
 
-    /// Outside, while the child is held at the gate: uid maps, cgroup v1 membership, the host end of a veth pair.
+    /// Outside, while the child is held at the gate: uid maps, resource limits, the host end of a veth pair.
     fn outside(&mut self, _child: &Child) -> Result<()> {
         Ok(())
     }

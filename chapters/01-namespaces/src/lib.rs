@@ -21,7 +21,7 @@
 //! | [`list`] | who shares which namespace (what `lsns` shows) |
 //! | [`args`], [`program`] | the flags, and what the chapters' `main` functions share |
 //!
-//! Invariants: this crate never mounts anything and never touches a file of the host other than below `/proc`. It
+//! Invariants: this crate never mounts anything and never changes a file of the host other than below `/proc`. It
 //! assumes that the process is single-threaded when a [`Container`] is created (`clone3` copies one thread only).
 
 pub mod args;
