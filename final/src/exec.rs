@@ -1,5 +1,7 @@
 //! Another process in a running container: the same mechanism with another list of isolations.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use namespaces::{Container, Enter, Isolation, Process};
 use nix::unistd::Pid;
@@ -11,6 +13,10 @@ use crate::privileges::{PrivilegeArgs, Settings};
 use crate::streams::{EndsHandle, Pipes};
 use crate::terminal::Terminal;
 use crate::user;
+
+/// How long a process may take to stand in the container: a millisecond, if nobody inside stops it. The monitor does nothing
+/// else meanwhile.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What `exec` is to run, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -63,7 +69,7 @@ pub fn assemble(exec: &ExecDescription, container: &Description, init: Pid) -> R
     };
     let user = exec.user.as_deref().unwrap_or(&container.user);
     isolations.push(Box::new(user::privileges(settings(exec, container)?, user)));
-    Ok((Container::new(process, isolations, network::undo), ends))
+    Ok((Container::new(process, isolations, network::undo).patience(PATIENCE), ends))
 }
 
 /// The container's own, or with `--privileged` all there are. Resource limits stay the container's.
