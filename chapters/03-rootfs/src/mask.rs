@@ -110,7 +110,8 @@ impl Covers {
             Some(null) => null,
             None => host_null()?,
         };
-        let cover = clone_tree(null.as_fd(), "", Reach::Mount, Attr::empty(), Propagation::Private);
+        // Read-only: it is the host's own file, whose mode and owner root inside could change by the masked name.
+        let cover = clone_tree(null.as_fd(), "", Reach::Mount, Attr::MOUNT_ATTR_RDONLY, Propagation::Private);
         put(cover.context("clone /dev/null")?.as_fd(), place)?;
         self.null = Some(null);
         Ok(())
