@@ -11,7 +11,7 @@
 
 use std::convert::Infallible;
 use std::env;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -50,17 +50,25 @@ pub fn protect() -> Result<()> {
         Some(copy) => {
             let arguments = env::args_os().map(|argument| CString::new(argument.into_vec()));
             let arguments = arguments.collect::<Result<Vec<_>, _>>().context("read our own arguments")?;
-            execute(copy.as_fd(), &arguments)?;
+            execute(copy.as_fd(), &arguments, env::vars_os())?;
             Ok(())
         }
     }
 }
 
-/// Becomes a new run of this program under the name `name`, protected. Returns only if that fails.
+/// What a new run of this program is left of our environment. The rest is nobody's business there: a process that stays
+/// behind as a container's init shows its environment to root inside (`/proc/1/environ`), with the tokens and passwords
+/// in it.
+const KEPT_VARIABLES: [&str; 3] = ["PATH", "MINIDOCKER_STOP_AT", "RUST_BACKTRACE"];
+
+/// Becomes a new run of this program under the name `name`, protected, and without what our caller gave us: variables of
+/// the environment, descriptors other than the standard streams. Returns only if that fails.
 pub fn execute_as(name: &CStr) -> Result<Infallible> {
     let file = File::open(SELF).with_context(|| format!("open {SELF} (is /proc mounted?)"))?;
     let copy = if is_protected(file.as_fd())? { None } else { protected(&file)? };
-    execute(copy.as_ref().map_or(file.as_fd(), |copy| copy.as_fd()), &[name.to_owned()])
+    let kept = env::vars_os().filter(|(key, _)| KEPT_VARIABLES.iter().any(|kept| key == kept));
+    close_others_on_execute()?;
+    execute(copy.as_ref().map_or(file.as_fd(), |copy| copy.as_fd()), &[name.to_owned()], kept)
 }
 
 /// Our file where nobody can write to it; `None` if nobody that we could start can write to it as it is.
@@ -134,9 +142,20 @@ fn sealed_copy(file: &File) -> Result<OwnedFd> {
     Ok(File::open(&path).with_context(|| format!("open {path}"))?.into())
 }
 
-/// Executes a file by its descriptor, in our own environment. Returns only if that fails.
-fn execute(file: BorrowedFd<'_>, arguments: &[CString]) -> Result<Infallible> {
-    let variables = env::vars_os().map(|(mut name, value)| {
+/// Every descriptor above the standard streams closes when we execute something, whoever opened it.
+fn close_others_on_execute() -> Result<()> {
+    // SAFETY: takes no pointers. The flag only marks the descriptors; those in use go on working until execve.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    nix::Error::result(result).map(drop).context("close_range")
+}
+
+/// Executes a file by its descriptor, in this environment. Returns only if that fails.
+fn execute(
+    file: BorrowedFd<'_>,
+    arguments: &[CString],
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Infallible> {
+    let variables = variables.map(|(mut name, value)| {
         name.push("=");
         name.push(value);
         CString::new(name.into_vec())
