@@ -23,6 +23,9 @@ use crate::streams::Stream;
 /// The number of the main process's session.
 const MAIN: u32 = 0;
 
+/// The most that an ordinary process can make a pipe hold, bytes (`/proc/sys/fs/pipe-max-size`).
+const PIPE_MAX: usize = 1024 * 1024;
+
 /// A running container's monitor.
 pub struct Monitor {
     /// The container.
@@ -275,14 +278,22 @@ impl Monitor {
     /// A process has ended.
     fn end(&mut self, number: u32) -> Result<()> {
         // All that it has written is in the pipes by now; who else may hold their other ends is not waited for.
+        // One of those may go on writing, as fast as we read: no more is taken than a pipe holds.
         for stream in [Stream::Output, Stream::Error] {
-            while self.pass_output(number, stream) > 0 {}
+            let mut taken = 0;
+            while taken < PIPE_MAX {
+                match self.pass_output(number, stream) {
+                    0 => break,
+                    length => taken += length,
+                }
+            }
         }
         let Some(at) = self.sessions.iter().position(|session| session.number == number) else { return Ok(()) };
         let exit = self.sessions.remove(at).reap()?;
+        // Should something fail here (a full disk), that is no reason to keep the exit status from those who wait for it.
         let (mounts, discarded) = match number {
-            MAIN => (self.mounts.take(), self.end_container(exit)?),
-            _ => (None, None),
+            MAIN => (self.mounts.take(), self.end_container(exit)),
+            _ => (None, Ok(None)),
         };
         for client in self.clients.iter_mut().filter(|client| client.session == Some(number)) {
             client.tell(&Packet::Exited(exit.code()));
@@ -290,7 +301,7 @@ impl Monitor {
         }
         // There is no such container any more; that its files are deleted need not be waited for.
         drop(mounts);
-        discarded.map_or(Ok(()), Discarded::delete)
+        discarded?.map_or(Ok(()), Discarded::delete)
     }
 
     fn end_container(&mut self, exit: Exit) -> Result<Option<Discarded>> {
