@@ -20,8 +20,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::setsid;
 use rootfs::{Mount, Root, Rootfs};
+use rustix::fs::{CWD, Mode as FileMode, OFlags, openat};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use rustix::termios::isatty;
 
 use crate::syntax::Heredoc;
 
@@ -217,10 +221,11 @@ struct Output {
 
 impl Output {
     fn new(keep: bool) -> Result<Output> {
-        let input = File::open("/dev/null").context("open /dev/null")?.into();
+        // Not the host's /dev/null, whose mode and owner root inside could change: a pipe that nobody writes to.
+        let (input, _) = pipe_with(PipeFlags::CLOEXEC).context("make a pipe")?;
         let output = match keep {
             true => rustix::fs::memfd_create("output", rustix::fs::MemfdFlags::CLOEXEC).context("memfd_create")?,
-            false => rustix::stdio::stderr().try_clone_to_owned().context("duplicate standard error")?,
+            false => progress_output()?,
         };
         Ok(Output { input, output, keeps: keep })
     }
@@ -232,11 +237,24 @@ impl Output {
 
 impl Isolation for Output {
     fn inside(&mut self, _: &Gate, _: &mut Process) -> Result<()> {
+        // A session of its own has no controlling terminal: ours, which it prints to, it could type into (TIOCSTI,
+        // CVE-2017-5226), and read as /dev/tty what is typed here.
+        setsid().context("begin a session")?;
         dup2_stdin(&self.input)?;
         dup2_stdout(&self.output)?;
         dup2_stderr(&self.output)?;
         Ok(())
     }
+}
+
+/// Our standard error, as something to write to only: a descriptor of a terminal reads what is typed there, too.
+fn progress_output() -> Result<OwnedFd> {
+    let error = rustix::stdio::stderr();
+    if isatty(error) {
+        let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+        return openat(CWD, "/proc/self/fd/2", flags, FileMode::empty()).context("open the terminal for writing");
+    }
+    error.try_clone_to_owned().context("duplicate standard error")
 }
 
 fn show(kept: &mut File) -> Result<()> {
