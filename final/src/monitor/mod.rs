@@ -131,8 +131,19 @@ fn monitor(container: &Container, description: &Description, wishes: Wishes, cli
     setsid().context("begin a session")?;
     settle_down()?;
     let mut client = Client::new(client)?;
+    // Who does not get the lock has no say in the container's state: another monitor looks after it.
+    let lock = AliveLock::take(&container.directory())
+        .and_then(|lock| lock.ok_or_else(|| anyhow!("it is running or being started already")));
+    let lock = match lock {
+        Ok(lock) => lock,
+        Err(error) => {
+            client.tell(&Packet::Failed(StartError::from(&error)));
+            return Ok(());
+        }
+    };
     match make(container, description, wishes) {
         Ok((mut monitor, pid)) => {
+            monitor.lock = Some(lock);
             client.session = Some(0);
             client.gives_input = wishes.input;
             client.takes_output = wishes.output;
@@ -154,7 +165,6 @@ fn monitor(container: &Container, description: &Description, wishes: Wishes, cli
 /// Makes the container and starts its process.
 fn make(container: &Container, description: &Description, wishes: Wishes) -> Result<(Monitor, i32)> {
     let directory = container.directory();
-    let lock = AliveLock::take(&directory)?.ok_or_else(|| anyhow!("it is running or being started already"))?;
     let Assembly { process, isolations, ends, network } = assemble(container, description, wishes.size)?;
     let new = namespaces::Container::new(process, isolations, network::undo);
     container.write_records(&new.records())?;
@@ -186,7 +196,7 @@ fn make(container: &Container, description: &Description, wishes: Wishes) -> Res
         container: container.clone(),
         description: description.clone(),
         state,
-        lock: Some(lock),
+        lock: None, // whoever called us has it
         listener,
         log,
         sessions: vec![session],
