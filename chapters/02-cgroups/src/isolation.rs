@@ -1,6 +1,6 @@
 //! A cgroup's part in a container's start.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -147,7 +147,8 @@ impl Isolation for Join {
 /// 5.4). The child has one thread. It is the one who opened the file whose rights count.
 #[derive(Default)]
 struct Entrance {
-    unified: Option<Rc<OwnedFd>>,
+    /// Given away at the birth: what the child does not need to hold, no one inside can take from it.
+    unified: Cell<Option<Rc<OwnedFd>>>,
     tasks: Vec<(PathBuf, File)>,
 }
 
@@ -160,13 +161,13 @@ impl Entrance {
             Ok((directory.to_owned(), file.with_context(|| format!("open {}", path.display()))?))
         };
         Ok(Entrance {
-            unified: group.unified.as_deref().map(open_directory).transpose()?,
+            unified: Cell::new(group.unified.as_deref().map(open_directory).transpose()?),
             tasks: group.legacy_directories().into_iter().map(open_tasks).collect::<Result<_>>()?,
         })
     }
 
     fn birth(&self) -> Option<Birth> {
-        self.unified.clone().map(Birth::Cgroup)
+        self.unified.take().map(Birth::Cgroup)
     }
 
     /// Called in the child, which has one thread.
