@@ -58,6 +58,16 @@ impl Births {
         Ok(())
     }
 
+    /// Forks into the cgroup, which children of the child will then be born in as well: it lets go of the descriptor. Gives
+    /// `None` in the child.
+    pub(crate) fn fork_into_cgroup(&mut self) -> Result<Option<Child>> {
+        let child = clone3(0, Kinship::Child, self.cgroup.as_ref().map(|fd| fd.as_fd())).context("fork")?;
+        if child.is_none() {
+            self.cgroup = None;
+        }
+        Ok(child)
+    }
+
     /// Clones the caller into what is to be born into. Gives `None` in the child.
     pub(crate) fn clone(&self, kinship: Kinship) -> Result<Option<Child>> {
         let child = clone3(self.new, kinship, self.cgroup.as_ref().map(|fd| fd.as_fd()));

@@ -9,7 +9,7 @@ use nix::sys::prctl;
 use nix::unistd::Pid;
 use rustix::process::Signal;
 
-use crate::clone::{Births, Kinship, fork};
+use crate::clone::{Births, Kinship};
 use crate::gate::Message;
 use crate::{Child, Exit, Gate, Isolation, Kind, Process, Record, StartError};
 
@@ -54,9 +54,9 @@ impl Container {
         for isolation in &mut self.isolations {
             isolation.prepare()?;
         }
-        let births = Births::gather(self.isolations.iter().flat_map(|isolation| isolation.births()));
+        let mut births = Births::gather(self.isolations.iter().flat_map(|isolation| isolation.births()));
         let (gate, inner) = Gate::pair(self.patience)?;
-        let Some(child) = born(&births, &gate, &inner)? else {
+        let Some(child) = born(&mut births, &gate, &inner)? else {
             drop(gate); // else the child would hold its own gate open when the outside is killed
             let visible = !births.makes(Kind::User);
             drop(births); // directories and namespaces of the host, whose descriptors are not for the child to have
@@ -80,11 +80,14 @@ impl Container {
 
 /// Clones the child, through somebody who joins the existing namespaces first where there are any to join: `setns(2)`
 /// would take the caller itself there. Gives `None` in the child.
-fn born(births: &Births, gate: &Gate, inner: &Gate) -> Result<Option<Child>> {
+///
+/// That somebody is born in the cgroup already, and the child is by way of it. So the child never holds the directory of
+/// the cgroup, from which a process inside with CAP_SYS_PTRACE would find the way up to the host's root.
+fn born(births: &mut Births, gate: &Gate, inner: &Gate) -> Result<Option<Child>> {
     if !births.joins() {
         return births.clone(Kinship::Child);
     }
-    let Some(joiner) = fork()? else {
+    let Some(joiner) = births.fork_into_cgroup()? else {
         let sibling = births.enter().and_then(|()| births.clone(Kinship::Sibling));
         match sibling {
             Ok(None) => return Ok(None),
@@ -97,8 +100,12 @@ fn born(births: &Births, gate: &Gate, inner: &Gate) -> Result<Option<Child>> {
         }
         exit_now(0);
     };
+    let told = gate.receive();
+    if told.is_err() {
+        joiner.signal(Signal::KILL)?; // stopped or frozen: it has not come to the clone yet
+    }
     joiner.wait()?;
-    match gate.receive()? {
+    match told? {
         Some((Message::Child(pid), Some(pidfd))) => Ok(Some(Child::new(Pid::from_raw(pid), pidfd))),
         Some((Message::Failed(error), _)) => Err(error.into()),
         other => Err(anyhow!("instead of the child {other:?} came from the joined namespaces")),
