@@ -345,8 +345,9 @@ fn abandon(container: &Container) -> Result<()> {
     }
     let Some(_lock) = AliveLock::take(&container.directory())? else { return Ok(()) };
     container.undo_records()?;
-    let kept = container.description().is_ok_and(|description| !description.auto_remove)
-        && !container.state()?.started.is_empty();
+    let state = container.state()?;
+    let has_a_past = !state.started.is_empty() || !state.finished.is_empty();
+    let kept = has_a_past && container.description().is_ok_and(|description| !description.auto_remove);
     if kept {
         container.settle(); // a restart was cut short: the container itself stays
         return Ok(());
@@ -356,17 +357,24 @@ fn abandon(container: &Container) -> Result<()> {
 
 /// Whether the process that wrote a marker still runs.
 fn owner_lives(marker: &Path) -> bool {
-    let Ok(text) = fs::read_to_string(marker) else { return true }; // gone this moment, or not ours to judge
-    let mut numbers = text.split(' ');
+    let Ok(owner) = fs::read_link(marker) else { return true }; // gone this moment, or not ours to judge
+    let owner = owner.to_string_lossy();
+    let mut numbers = owner.split(' ');
     let pid = numbers.next().and_then(|pid| pid.parse().ok());
     let started = numbers.next().and_then(|ticks| ticks.parse().ok());
     pid.is_some_and(|pid| process_started(pid) == started && started.is_some())
 }
 
-/// Marks a container as being made or started by us.
+/// Marks a container as being made or started by us. A symbolic link is there with its content or not at all; whoever
+/// reads it never finds half a process number. A marker that is there already, of somebody who starts it too, is as good.
 pub fn mark_starting(container: &Container) -> Result<()> {
     let path = container.root.starting().join(&container.id);
     let pid = std::process::id() as i32;
     let owner = format!("{pid} {}", process_started(pid).unwrap_or_default());
-    fs::write(&path, owner).with_context(|| format!("write {}", path.display()))
+    match symlink(owner, &path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("make {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }

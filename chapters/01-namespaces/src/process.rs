@@ -128,6 +128,7 @@ impl Process {
         let (Ok(argv), Ok(env)) = (c_strings(&self.argv), c_strings(&self.env)) else {
             return StartError::new(CANNOT_EXECUTE, None, "a NUL byte in an argument or the environment");
         };
+        let searched = !command.as_bytes().contains(&b'/');
         let mut denied = None;
         for path in self.candidates(command) {
             let Ok(file) = CString::new(path.as_os_str().as_bytes()) else {
@@ -137,6 +138,8 @@ impl Process {
             match errno {
                 // Missing here, perhaps not further down the PATH; unless it is there and something it needs is not.
                 nix::Error::ENOENT | nix::Error::ENOTDIR if !path.exists() => {}
+                // A bare name means no directory.
+                nix::Error::EACCES if searched && path.is_dir() => {}
                 nix::Error::EACCES => denied = denied.or(Some(path)),
                 _ => return diagnose::exec_failure(&path, errno),
             }

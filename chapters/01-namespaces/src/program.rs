@@ -21,9 +21,13 @@ pub fn main<C: Parser>(run: impl FnOnce(C) -> Result<i32>) -> ExitCode {
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
     let arguments = match C::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(ENGINE_FAILED) } else { ExitCode::SUCCESS };
+        Err(error) if error.use_stderr() => {
+            eprintln!("{}: {}", name(), usage(&error.to_string()));
+            return ExitCode::from(ENGINE_FAILED);
+        }
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::SUCCESS;
         }
     };
     match run(arguments) {
@@ -36,8 +40,30 @@ pub fn main<C: Parser>(run: impl FnOnce(C) -> Result<i32>) -> ExitCode {
     }
 }
 
-/// An error with its causes, in one line. The numbers that std adds to the system's errors say nothing that their words do
-/// not.
+/// A mistake in the command line in one line: what is wrong, what was perhaps meant, where to read on.
+fn usage(text: &str) -> String {
+    let mut said = Vec::new();
+    let mut usage = "";
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match line.split_once(": ") {
+            Some(("error", what)) => said.push(what.to_string()),
+            Some(("tip", tip)) if tip.contains("similar") => said.push(format!("({tip})")),
+            Some(("tip", _)) => {}
+            Some(("Usage", words)) => usage = words,
+            _ if line.starts_with("For more information") => {}
+            _ => said.push(line.to_string()),
+        }
+    }
+    // `Usage: ch01 run [OPTIONS] <COMMAND>...`: the words before the first that stands for others.
+    let program: Vec<&str> = usage.split(' ').take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
+    match program.is_empty() || usage.is_empty() {
+        true => said.join(" "),
+        false => format!("{}; see {} --help", said.join(" "), program.join(" ")),
+    }
+}
+
+/// An error with its causes, in one line. The numbers and names that libraries add to the system's errors (`ENOENT: …`,
+/// `… (os error 2)`) say nothing that the words do not.
 pub fn sentence(error: &anyhow::Error) -> String {
     let mut text = format!("{error:#}");
     while let Some((before, after)) = text.split_once(" (os error ") {
@@ -48,7 +74,11 @@ pub fn sentence(error: &anyhow::Error) -> String {
             _ => break,
         }
     }
-    text
+    let parts: Vec<&str> = text.split(": ").collect();
+    let last = parts.len() - 1;
+    let is_name = |part: &str| (1..=133).any(|number| format!("{:?}", nix::Error::from_raw(number)) == part);
+    let kept = parts.iter().enumerate().filter(|(index, part)| *index == last || !is_name(part));
+    kept.map(|(_, part)| *part).collect::<Vec<_>>().join(": ")
 }
 
 /// The name by which the program was called.
@@ -82,5 +112,24 @@ mod tests {
         let error = Err::<(), _>(missing).context("open /x").unwrap_err();
         assert_eq!(sentence(&error), "open /x: No such file or directory");
         assert_eq!(sentence(&anyhow::anyhow!("odd (os error ")), "odd (os error ");
+        let busy = Err::<(), _>(nix::Error::EBUSY).context("mount /x").unwrap_err();
+        assert_eq!(sentence(&busy), "mount /x: Device or resource busy");
+        assert_eq!(sentence(&anyhow::anyhow!("Dockerfile:2: ENV: no value")), "Dockerfile:2: ENV: no value");
+    }
+
+    #[test]
+    fn a_mistake_in_the_command_line_is_a_sentence() {
+        let text = "error: unexpected argument '--rn' found\n\n  tip: a similar argument exists: '--rm'\n\n\
+                    Usage: minidocker run [OPTIONS] <IMAGE> [COMMAND]...\n\nFor more information, try '--help'.\n";
+        assert_eq!(
+            usage(text),
+            "unexpected argument '--rn' found (a similar argument exists: '--rm'); see minidocker run --help"
+        );
+        let text = "error: the following required arguments were not provided:\n  <COMMAND>...\n\n\
+                    Usage: ch01 run <COMMAND>...\n\nFor more information, try '--help'.\n";
+        assert_eq!(
+            usage(text),
+            "the following required arguments were not provided: <COMMAND>...; see ch01 run --help"
+        );
     }
 }

@@ -62,8 +62,7 @@ impl Store {
         }
         ensure!(
             files.contains_key("manifest.json"),
-            "this is no archive of images: there is neither index.json nor manifest.json in it (`import` reads the \
-             tar of a root file system)"
+            "this is no archive of images: there is neither index.json nor manifest.json in it"
         );
         saved.iter().map(|saved| self.load_saved(&files, saved)).collect()
     }

@@ -75,12 +75,13 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
         terminal: args.tty.then(window_size),
         privileged: args.privileged,
     };
-    let signals = attach::hold_signals()?;
     let monitor = connect_to(&container)?;
     attach::request(&monitor, Request::Exec(Box::new(exec))).with_context(|| format!("cannot execute it in {name}"))?;
     if args.detach {
         return Ok(0);
     }
+    // Not before: until its process runs, a signal means us, and a container that is stopped may keep us waiting.
+    let signals = attach::hold_signals()?;
     let attachment = Attachment { input: interactive, terminal: args.tty, forward_signals: true };
     match attach::attach(&monitor, &signals, attachment)? {
         End::Exited(code) => Ok(code),
