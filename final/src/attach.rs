@@ -5,9 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use namespaces::StartError;
-use namespaces::wait::forwardable;
-use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::monitor::packet::{CHUNK, Packet, Request, receive_packet, send_packet};
@@ -66,13 +65,7 @@ pub struct HeldSignals(SignalFd);
 
 /// Begins to hold signals back.
 pub fn hold_signals() -> Result<HeldSignals> {
-    let set = forwardable();
-    set.thread_block().context("block the signals to forward")?;
-    // That nobody reads our output any more is told by the write, and handled there.
-    // SAFETY: to ignore a signal runs no code of ours.
-    unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.context("ignore SIGPIPE")?;
-    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-    Ok(HeldSignals(SignalFd::with_flags(&set, flags).context("signalfd")?))
+    namespaces::wait::hold_signals().map(HeldSignals)
 }
 
 /// Carries input, output and signals until the process ends.

@@ -12,16 +12,14 @@
 //! ```
 
 use std::collections::hash_map::DefaultHasher;
-use std::env;
 use std::fs::DirBuilder;
 use std::hash::{Hash, Hasher};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use images::Store;
-use namespaces::rootless;
+use anyhow::{Context, Result};
+use images::{Store, default_root};
 use network::Bridge;
 
 /// The engine's state directory, and what is derived from it.
@@ -35,7 +33,7 @@ impl Root {
     ///
     /// Its mode is 0700: layers hold set-uid programs that nobody outside a container should reach (CVE-2021-41091).
     pub fn open(chosen: Option<PathBuf>) -> Result<Root> {
-        let path = chosen.map_or_else(default_path, Ok)?;
+        let path = chosen.map_or_else(default_root, Ok)?;
         // By its one true path, which the names of its bridge and cgroups are derived from: by way of a symbolic link or a
         // `..` the same containers would get a second bridge with the same addresses.
         let path = match path.canonicalize() {
@@ -108,21 +106,6 @@ impl Root {
 
 fn make(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
-fn default_path() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("MINIDOCKER_ROOT").filter(|path| !path.is_empty()) {
-        return Ok(path.into());
-    }
-    if !rootless() {
-        return Ok("/var/lib/minidocker".into());
-    }
-    let data = env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".local/share"));
-    match data.or(home) {
-        Some(data) => Ok(data.join("minidocker")),
-        None => bail!("no place for state: set MINIDOCKER_ROOT, XDG_DATA_HOME or HOME"),
-    }
 }
 
 #[cfg(test)]

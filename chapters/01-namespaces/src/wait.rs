@@ -49,6 +49,18 @@ pub fn forwardable() -> SigSet {
     Signal::iterator().filter(|signal| !kept.contains(signal) && !of_jobs.contains(signal)).collect()
 }
 
+/// Holds the forwardable signals back from here on: they are read from the descriptor and have no other effect on us.
+///
+/// SIGPIPE is ignored as well. Whoever we carry bytes to meanwhile may hang up; the write tells it, and that is no reason
+/// for us to die.
+pub fn hold_signals() -> Result<SignalFd> {
+    let set = forwardable();
+    set.thread_block().context("block the signals to forward")?;
+    // SAFETY: to ignore a signal runs no code of ours.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.context("ignore SIGPIPE")?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")
+}
+
 /// Passes the signals that reach us on to a child.
 ///
 /// Made before the child is, so that none is lost in between; from then on they no longer have their usual effect on
@@ -60,13 +72,7 @@ pub struct Forwarder {
 impl Forwarder {
     /// Begins to hold signals back for the child that will be.
     pub fn new() -> Result<Forwarder> {
-        let set = forwardable();
-        set.thread_block().context("block the signals to forward")?;
-        // What we serve meanwhile may hang up; that is no reason for us to die.
-        // SAFETY: to ignore a signal runs no code of ours.
-        unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.context("ignore SIGPIPE")?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok(Forwarder { signals: SignalFd::with_flags(&set, flags).context("signalfd")? })
+        Ok(Forwarder { signals: hold_signals()? })
     }
 
     /// Forwards until the child has ended. Does not reap it.

@@ -21,7 +21,7 @@ struct MountAttr {
 
 /// Which mounts a change is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub enum Reach {
     /// The mount itself.
     Mount,
     /// The mount and all that are mounted below it.
@@ -30,7 +30,7 @@ pub(crate) enum Reach {
 
 /// Sets `attributes` on the mount that `path` (relative to `dir`; empty: `dir` itself) is the root of, and its propagation
 /// type, if one is given.
-pub(crate) fn mount_setattr(
+pub fn mount_setattr(
     dir: BorrowedFd<'_>,
     path: &CStr,
     reach: Reach,

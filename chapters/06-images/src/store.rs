@@ -29,10 +29,11 @@ pub fn default_root() -> Result<PathBuf> {
     if !namespaces::rootless() {
         return Ok(PathBuf::from("/var/lib/minidocker"));
     }
-    let data = set("XDG_DATA_HOME").or_else(|| Some(set("HOME")?.join(".local/share")));
-    Ok(data
-        .context("find a place for images ($MINIDOCKER_ROOT, $XDG_DATA_HOME and $HOME are all unset)")?
-        .join("minidocker"))
+    // A relative one is to be ignored, says the XDG Base Directory Specification.
+    let data = set("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    let data = data.or_else(|| Some(set("HOME")?.join(".local/share")));
+    let data = data.context("no place for state: set MINIDOCKER_ROOT, XDG_DATA_HOME or HOME")?;
+    Ok(data.join("minidocker"))
 }
 
 /// The images of one ROOT.

@@ -20,12 +20,13 @@ use std::os::unix::ffi::OsStringExt;
 use anyhow::{Context, Result, anyhow};
 use nix::fcntl::AtFlags;
 use nix::unistd::execveat;
+use rootfs::{Reach, mount_setattr};
 use rustix::fs::{
     Access, AtFlags as At, MemfdFlags, SealFlags, StatVfsMountFlags, accessat, fcntl_add_seals, fcntl_get_seals,
     fstatvfs, memfd_create,
 };
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use rustix::process::geteuid;
 use rustix::thread::set_name;
 
@@ -106,22 +107,8 @@ fn can_write(file: &File) -> Result<bool> {
 fn read_only_clone(file: BorrowedFd<'_>) -> Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let clone = open_tree(file, c"", flags).context("clone our own mount (open_tree)")?;
-    let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    // SAFETY: the path is empty and ends with NUL, `attributes` is the structure the kernel expects, of the size given;
-    // both outlive the call, which keeps no reference to them.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            clone.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            &raw const attributes,
-            size_of::<libc::mount_attr>(),
-        )
-    };
-    if result != 0 {
-        return Err(io::Error::last_os_error()).context("make it read-only (mount_setattr)");
-    }
+    mount_setattr(clone.as_fd(), c"", Reach::Mount, MountAttrFlags::MOUNT_ATTR_RDONLY, None)
+        .context("make it read-only (mount_setattr)")?;
     Ok(clone)
 }
 
