@@ -20,6 +20,7 @@
 //! | [`enter`](mod@enter) | joining the namespaces of a running process |
 //! | [`list`] | who shares which namespace (what `lsns` shows) |
 //! | [`args`], [`program`] | the flags, and what the chapters' `main` functions share |
+//! | [`spelling`] | "did you mean", for every later chapter |
 //!
 //! Invariants: this crate never mounts anything and never changes a file of the host other than below `/proc`. It
 //! assumes that the process is single-threaded when a [`Container`] is created (`clone3` copies one thread only).
@@ -39,6 +40,7 @@ pub mod kind;
 pub mod list;
 pub mod process;
 pub mod program;
+pub mod spelling;
 pub mod user;
 pub mod uts;
 pub mod wait;

@@ -14,7 +14,7 @@ use rustix::thread::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::spelling::closest;
+use namespaces::spelling::closest;
 
 /// A set of capabilities. As data a list of names, `["CAP_CHOWN", "CAP_KILL"]`, as in an OCI description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

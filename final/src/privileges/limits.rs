@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde::{Deserialize, Serialize};
 
-use super::spelling::closest;
+use namespaces::spelling::closest;
 
 /// Docker's names for them.
 const NAMES: &[(&str, Resource)] = &[

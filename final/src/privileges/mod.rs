@@ -10,7 +10,6 @@
 //! | [`limits`] | limits of each process |
 //! | [`session`] | what else a process inherits: the kernel's keyring, the out-of-memory score |
 //! | [`own_binary`] | the engine's own file, which must not be written to from inside |
-//! | [`spelling`] | "did you mean" |
 //!
 //! Invariant: nothing here asks whether we are root. In a user namespace of an ordinary user every step works as it
 //! does for the host's root, since the power that it needs is the namespace's own.
@@ -21,7 +20,6 @@ pub mod limits;
 pub mod own_binary;
 pub mod seccomp;
 pub mod session;
-pub mod spelling;
 
 pub use args::{PrivilegeArgs, Settings};
 

@@ -7,6 +7,11 @@ pub fn closest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Optio
     distances.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
+/// The same as the end of a sentence, ` (did you mean ro?)`; empty if nothing comes near.
+pub fn did_you_mean<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> String {
+    closest(written, names).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default()
+}
+
 /// Levenshtein's distance, where two neighbours that changed places count as one mistake: the commonest typing error.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
@@ -41,6 +46,8 @@ mod tests {
         assert_eq!(closest("nporc", names()), Some("nproc"));
         assert_eq!(closest("nofile", names()), Some("nofile"));
         assert_eq!(closest("temperature", names()), None);
+        assert_eq!(did_you_mean("nofiles", names()), " (did you mean nofile?)");
+        assert_eq!(did_you_mean("temperature", names()), "");
         assert_eq!(distance("", "abc"), 3);
     }
 }
