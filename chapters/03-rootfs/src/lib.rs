@@ -50,7 +50,7 @@ pub use mount::{Mount, MountSource, Propagation, default_mounts};
 pub use pivot::{make_private, pivot_into};
 pub use plan::plan;
 pub use rootfs::{Root, Rootfs};
-pub use sys::{Reach, mount_setattr};
+pub use sys::{Reach, idmap, mount_setattr};
 pub use volume::{Volume, VolumeSource, parse_tmpfs};
 pub use wish::MountWish;
 
