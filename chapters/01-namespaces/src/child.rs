@@ -1,5 +1,6 @@
 //! The child, seen from outside.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -15,12 +16,13 @@ use crate::{Exit, Kind};
 pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
+    gifts: RefCell<Vec<(String, OwnedFd)>>,
 }
 
 impl Child {
     /// A child that `clone3` has just given us.
     pub(crate) fn new(pid: Pid, pidfd: OwnedFd) -> Child {
-        Child { pid, pidfd }
+        Child { pid, pidfd, gifts: RefCell::default() }
     }
 
     /// Its number in our own pid namespace.
@@ -38,6 +40,17 @@ impl Child {
         let path = format!("/proc/{}/ns/{kind}", self.pid);
         let file = File::open(&path).with_context(|| format!("open {path}"))?;
         Ok(file.into())
+    }
+
+    /// Gives it a descriptor, in [`Isolation::outside`](crate::Isolation::outside): inside, the same isolation takes it
+    /// from the gate ([`Gate::take_fd`](crate::Gate::take_fd)). For what can only be made outside, and not before the
+    /// child has its namespaces.
+    pub fn give(&self, name: &str, fd: OwnedFd) {
+        self.gifts.borrow_mut().push((name.into(), fd));
+    }
+
+    pub(crate) fn gifts(&self) -> Vec<(String, OwnedFd)> {
+        self.gifts.take()
     }
 
     /// Sends it a signal. That it is dead already is no error.

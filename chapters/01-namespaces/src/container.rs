@@ -1,6 +1,7 @@
 //! A process and its isolations, from `clone3` to `execve` and back.
 
 use std::convert::Infallible;
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -68,6 +69,9 @@ impl Container {
             isolation.outside(child)?;
         }
         // A child that has already failed says why; that the gate is closed says less.
+        for (name, fd) in child.gifts() {
+            let _ = gate.send_fd(&name, fd.as_fd());
+        }
         let _ = gate.send(&Message::Born, None);
         gate.expect(&Message::Ready)?;
         for isolation in &mut self.isolations {

@@ -41,7 +41,7 @@ pub(crate) enum Message {
     Born,
     /// From whoever was sent to join namespaces: the child's pid; its pidfd comes with it.
     Child(i32),
-    /// From the child: a descriptor, and what it is.
+    /// From either side: a descriptor, and what it is.
     Fd(String),
     /// From the child: everything stands, the payload can be executed.
     Ready,
@@ -74,7 +74,8 @@ impl Gate {
         self.send(&Message::Fd(name.into()), Some(fd))
     }
 
-    /// Takes a descriptor that the child sent, in [`Isolation::adopt`](crate::Isolation::adopt).
+    /// Takes a descriptor that the other side sent: outside in [`Isolation::adopt`](crate::Isolation::adopt), inside what
+    /// was [given](crate::Child::give) before.
     pub fn take_fd(&self, name: &str) -> Option<OwnedFd> {
         self.taken.borrow_mut().remove(name)
     }
