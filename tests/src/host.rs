@@ -71,6 +71,18 @@ impl Host {
 /// The test program is started again inside with this test alone, found by the name of the closure's type
 /// (`suites::ch01::own_host_name::{{closure}}`).
 pub fn host<F: FnOnce(&Host)>(test: F) {
+    in_host(name_of(&test), test);
+}
+
+/// The path of the test that a closure was written in, as libtest has it: `ch01::own_host_name`.
+pub(crate) fn name_of<F>(test: &F) -> &'static str {
+    let name = type_name_of_val(test);
+    let name = name.split_once("::").map_or(name, |(_, rest)| rest);
+    name.trim_end_matches("::{{closure}}")
+}
+
+/// [`host`] for a test of this name.
+pub(crate) fn in_host<F: FnOnce(&Host)>(name: &str, test: F) {
     if env::var_os(INSIDE).is_some() {
         println!("\n{BEGUN}");
         let host = Host { _private: () };
@@ -78,9 +90,6 @@ pub fn host<F: FnOnce(&Host)>(test: F) {
         host.reset();
         return;
     }
-    let name = type_name_of_val(&test);
-    let name = name.split_once("::").map_or(name, |(_, rest)| rest);
-    let name = name.trim_end_matches("::{{closure}}");
     let executable = env::current_exe().expect("the path of this test program");
     let deps = executable.parent().expect("a directory");
     let bin = deps.parent().expect("the directory of programs");
@@ -108,7 +117,7 @@ pub fn host<F: FnOnce(&Host)>(test: F) {
             let reason = out.lines().find_map(|line| line.strip_prefix(SKIPPED)).unwrap_or("no reason given");
             note_skip(name, reason);
         }
-        Some(UNABLE_CODE) => note_skip(name, &format!("no virtual host here (root needed): {}", err.trim())),
+        Some(UNABLE_CODE) => note_skip(name, &format!("no virtual host here: {}", err.trim())),
         Some(0) if out.lines().any(|line| line == BEGUN) => {}
         Some(0) => panic!("{name} did not begin in its virtual host:\n{out}{err}"),
         _ => {

@@ -19,6 +19,7 @@
 //! * [`host`](mod@host): in and out of the virtual host; skipping.
 //! * [`program`]: starting programs, in front and in the background.
 //! * [`subject`]: one way to run a command in a container, for chapters, the engine, and other runtimes.
+//! * [`exercise`](mod@exercise): tests that speak to a learner.
 //! * [`root`]: a root directory with busybox and the payload.
 //! * [`image`]: images as archives.
 //! * [`registry`]: a real registry.
@@ -27,6 +28,7 @@
 //!
 //! What it never does: measure time. Waiting is for a condition; only the limit after which a test is hung is in seconds.
 
+pub mod exercise;
 pub mod host;
 pub mod image;
 pub mod liar;
@@ -36,6 +38,7 @@ pub mod root;
 pub mod subject;
 pub mod terminal;
 
+pub use exercise::exercise;
 pub use host::{Host, host, skip};
 pub use program::{Background, eventually};
 pub use subject::Subject;

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::program::chapter_program;
 use crate::{Background, Host, host::skip};
 
 /// A program under test, or a peer that shows whether the test is right about the world.
@@ -18,6 +19,8 @@ pub enum Subject {
     Runc,
     /// `crun run`, with the same bundle.
     Crun,
+    /// The command alone, without any container: what must not pass for one.
+    Plain,
 }
 
 /// What a test asks of a subject besides the command.
@@ -25,6 +28,8 @@ pub enum Subject {
 pub struct Wish<'a> {
     /// `--hostname`.
     pub hostname: Option<&'a str>,
+    /// Further options of `run`, for those who take them.
+    pub options: &'a [&'a str],
 }
 
 impl Subject {
@@ -42,11 +47,12 @@ impl Subject {
                 let mut command = Command::new(host.bin("minidocker"));
                 command.args(["run", "--rm", "--network", "none"]);
                 command.args(wish.hostname.map(|name| ["--hostname", name]).into_iter().flatten());
-                command.arg("suite").args(argv);
+                command.args(wish.options).arg("suite").args(argv);
                 command
             }
             Subject::Runc => bundle(host, "runc", wish, argv),
             Subject::Crun => bundle(host, "crun", wish, argv),
+            Subject::Plain => plain(host, argv),
         }
     }
 
@@ -62,13 +68,13 @@ impl Subject {
 
     /// Whether it gives the container a root of its own.
     pub fn has_root(self) -> bool {
-        !matches!(self, Subject::Chapter(1 | 2))
+        !matches!(self, Subject::Chapter(1 | 2) | Subject::Plain)
     }
 }
 
 fn chapter(host: &Host, number: u8, wish: Wish<'_>, argv: &[&str]) -> Command {
-    let mut command = Command::new(host.bin(&format!("ch{number:02}")));
-    command.arg("run").args(wish.hostname.map(|name| ["--hostname", name]).into_iter().flatten());
+    let mut command = Command::new(host.bin(&chapter_program(number)));
+    command.arg("run").args(wish.hostname.map(|name| ["--hostname", name]).into_iter().flatten()).args(wish.options);
     let root = || {
         let root = host.work().join("rootfs");
         if root.exists() { root } else { host.rootfs("rootfs") }
@@ -98,6 +104,17 @@ fn chapter(host: &Host, number: u8, wish: Wish<'_>, argv: &[&str]) -> Command {
         _ => panic!("chapter {number} runs no containers"),
     };
     command.args(argv);
+    command
+}
+
+/// A fork and an exec.
+fn plain(host: &Host, argv: &[&str]) -> Command {
+    let (program, args) = argv.split_first().expect("a command");
+    let mut command = Command::new(program);
+    if *program == "payload" {
+        command = Command::new(host.bin("payload"));
+    }
+    command.args(args);
     command
 }
 

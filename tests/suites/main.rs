@@ -14,6 +14,8 @@ mod ch05;
 mod ch06;
 mod ch07;
 
+mod ex01;
+
 mod bad_input;
 mod build;
 mod exec;

@@ -128,7 +128,7 @@ fn process_one(host: &Host, subject: Subject) {
 }
 
 fn host_name(host: &Host, subject: Subject) {
-    let wish = Wish { hostname: Some("a-box") };
+    let wish = Wish { hostname: Some("a-box"), ..Wish::default() };
     let inside = assert_cmd::Command::from_std(subject.command(host, wish, &["hostname"]));
     { inside }.assert().success().stdout("a-box\n");
     host.tool("hostname", [""; 0]).assert().success().stdout("virtual-host\n");
