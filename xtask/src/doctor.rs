@@ -7,10 +7,17 @@ use std::process::{Command, Stdio};
 use crate::{Outcome, tools};
 
 /// One line: what, how it is, and the way out if it is not well.
-struct Finding {
+pub struct Finding {
     what: &'static str,
     state: String,
     mend: Option<String>,
+}
+
+impl Finding {
+    /// What is wrong and the way out, in a sentence; `None` if all is well.
+    pub fn missing(&self) -> Option<String> {
+        self.mend.as_ref().map(|mend| format!("{}: {} (mend: {mend})", self.what, self.state))
+    }
 }
 
 fn good(what: &'static str, state: impl Into<String>) -> Finding {
@@ -67,7 +74,7 @@ fn who() -> Finding {
 }
 
 /// Tried as an ordinary user would: `unshare` by the kernel's own rules, not by what files say.
-fn user_namespaces() -> Finding {
+pub fn user_namespaces() -> Finding {
     const WHAT: &str = "user namespaces";
     let switches = [
         (
@@ -126,7 +133,8 @@ fn has(line: &str, controller: &str) -> bool {
     line.rsplit(' ').next().is_some_and(|options| options.split(',').any(|option| option == controller))
 }
 
-fn overlay() -> Finding {
+/// overlayfs, built in or as a module.
+pub fn overlay() -> Finding {
     let known = read("/proc/filesystems").lines().any(|line| line.split_whitespace().next_back() == Some("overlay"));
     let module = Path::new("/lib/modules").join(read("/proc/sys/kernel/osrelease")).join("kernel/fs/overlayfs");
     if known || module.exists() || quiet("modprobe", &["-n", "overlay"]) {

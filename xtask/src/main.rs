@@ -8,10 +8,12 @@
 //! * [`vm`]: a machine with cgroup v2, in QEMU.
 //! * [`bench`](mod@bench): whole commands beside those of other engines.
 //! * [`doctor`]: what this machine can do.
+//! * [`course`]: exercises, starters, the learners' runner, the proofs.
 //!
 //! It reads files and starts programs; it uses no other crate of this workspace.
 
 mod bench;
+mod course;
 mod doctor;
 mod test;
 mod tools;
@@ -39,6 +41,10 @@ enum Command {
     Doctor,
     /// Measure whole commands beside those of the engines installed here
     Bench(bench::Args),
+    /// Write the starters in exercises/ from the chapters, or check that they are fresh
+    Starters(course::starters::Args),
+    /// Print how long the course takes, by the exercises' minutes
+    Schedule,
     /// Run a command in a virtual machine with cgroup v2 alone
     Vm(vm::Args),
 }
@@ -48,6 +54,8 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Doctor => doctor::run(),
         Command::Bench(args) => bench::run(&args),
+        Command::Starters(args) => course::starters::run(&args),
+        Command::Schedule => course::schedule::run(),
         Command::Vm(args) => vm::run(&args),
     };
     match done {

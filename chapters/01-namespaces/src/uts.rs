@@ -38,6 +38,7 @@ impl Isolation for HostName {
     }
 
     fn inside(&mut self, _: &Gate, _: &mut Process) -> Result<()> {
+        // ANCHOR: ex-hostname
         if let Some(name) = &self.hostname {
             sethostname(name).with_context(|| format!("set the host name {name:?}"))?;
         }
@@ -45,5 +46,6 @@ impl Isolation for HostName {
             rustix::system::setdomainname(name.as_bytes()).with_context(|| format!("set the domain name {name:?}"))?;
         }
         Ok(())
+        // ANCHOR_END: ex-hostname
     }
 }

@@ -1,0 +1,45 @@
+//! The course: exercises, their starters, the runner for learners, the proofs for maintainers.
+//!
+//! Everything comes from one table per chapter and from anchors in its sources. In reading order:
+//!
+//! * [`table`]: `chapters/NN-x/exercises.toml`, strictly.
+//! * [`anchors`]: `// ANCHOR: ex-…` in the sources.
+//! * [`tests`]: which test says that it is whose.
+//! * [`needs`]: what an exercise needs of the machine.
+//! * [`starter`]: from the chapter's crate to one with holes.
+//! * [`starters`]: writing them, and checking that they are fresh.
+//! * [`backup`]: nothing of a learner's is overwritten without a copy.
+//! * [`schedule`]: how long it takes.
+
+pub mod anchors;
+pub mod backup;
+pub mod needs;
+pub mod schedule;
+pub mod starter;
+pub mod starters;
+pub mod table;
+pub mod tests;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// All files below a directory, relative to it, sorted.
+pub fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(below) = waiting.pop() {
+        let path = directory.join(&below);
+        for entry in fs::read_dir(&path).with_context(|| format!("list {}", path.display()))? {
+            let entry = entry?;
+            let name = below.join(entry.file_name());
+            match entry.file_type()?.is_dir() {
+                true => waiting.push(name),
+                false => found.push(name),
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
