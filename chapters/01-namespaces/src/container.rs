@@ -49,7 +49,12 @@ impl Container {
     /// Makes the container, all but the payload: the child stands inside and waits for [`Created::start`].
     ///
     /// The caller must be single-threaded. On an error the child is dead and reaped and the records are undone.
-    pub fn create(mut self) -> Result<Created> {
+    pub fn create(self) -> Result<Created> {
+        self.create_while(|_| Ok(()))
+    }
+
+    /// Makes the container, and does something else while the child is busy inside.
+    pub fn create_while(mut self, meanwhile: impl FnOnce(&Child) -> Result<()>) -> Result<Created> {
         // ANCHOR: create
         let mut guard = Guard { child: None, records: self.records(), undo: self.undo };
         for isolation in &mut self.isolations {
@@ -73,6 +78,7 @@ impl Container {
             let _ = gate.send_fd(&name, fd.as_fd());
         }
         let _ = gate.send(&Message::Born, None);
+        meanwhile(child)?;
         gate.expect(&Message::Ready)?;
         for isolation in &mut self.isolations {
             isolation.adopt(&gate)?;

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -134,6 +135,9 @@ impl Process {
             let Ok(file) = CString::new(path.as_os_str().as_bytes()) else {
                 continue;
             };
+            if searched && is_missing(&path) {
+                continue; // cheaper than an execve(2), which makes half a process image before it looks
+            }
             let Err(errno) = execve(&file, &argv, &env);
             match errno {
                 // Missing here, perhaps not further down the PATH; unless it is there and something it needs is not.
@@ -163,6 +167,11 @@ impl Process {
 
 fn c_strings(strings: &[OsString]) -> Result<Vec<CString>, std::ffi::NulError> {
     strings.iter().map(|string| CString::new(string.clone().into_vec())).collect()
+}
+
+/// Whether nothing at all has this name.
+fn is_missing(path: &Path) -> bool {
+    matches!(path.symlink_metadata(), Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
 
 /// Every descriptor but 0, 1 and 2 closes at `execve(2)`, whoever opened it and however.

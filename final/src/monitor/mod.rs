@@ -169,22 +169,23 @@ fn make(container: &Container, description: &Description, wishes: Wishes) -> Res
     let new = namespaces::Container::new(process, isolations, network::undo);
     container.write_records(&new.records())?;
     stop_at("records");
-    let created = new.create()?;
-    stop_at("created");
-    let listener = listener(&directory)?;
-    let log = log::Log::open(&directory)?;
-    let pid = created.child().pid().as_raw();
-    // Written before the payload runs: were we killed right after, nobody would know of it.
-    let state = State {
-        running: true,
-        pid,
-        pid_started: process_started(pid).unwrap_or_default(),
-        started: Timestamp::now().to_string(),
-        endpoint: network.endpoint(),
-        ..State::default()
-    };
-    container.write_state(&state)?;
+    let mut state = State { running: true, ..State::default() };
+    let mut open = None;
+    // The state is written before the payload runs: were we killed right after, nobody would know of it. All this while
+    // the child makes its mounts, which takes longer.
+    let created = new.create_while(|child| {
+        stop_at("created");
+        state.pid = child.pid().as_raw();
+        state.pid_started = process_started(state.pid).unwrap_or_default();
+        state.started = Timestamp::now().to_string();
+        state.endpoint = network.endpoint();
+        container.write_state(&state)?;
+        open = Some((listener(&directory)?, log::Log::open(&directory)?));
+        Ok(())
+    })?;
     stop_at("written");
+    let (listener, log) = open.expect("made while the child was");
+    let pid = state.pid;
     // Nobody will mount the layers again: so their mounts may outlive the process, until everybody has been told. To take
     // mounts down makes the kernel wait for all processors, for up to a millisecond.
     let mounts = if description.auto_remove { created.child().namespace(Kind::Mount).ok() } else { None };
