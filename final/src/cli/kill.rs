@@ -4,8 +4,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use nix::sys::signal::Signal;
 
+use super::describe::signal_number;
 use super::for_each;
-use super::run::signal_number;
 use crate::container::Container;
 use crate::format::say;
 use crate::life;

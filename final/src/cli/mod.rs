@@ -1,6 +1,8 @@
 //! The command line: one command, one file.
 
 pub mod build;
+pub mod create;
+pub mod describe;
 pub mod exec;
 pub mod images;
 pub mod info;
@@ -60,6 +62,9 @@ enum Command {
     /// Make a container of an image and run a command in it
     #[command(disable_help_flag = true)]
     Run(Box<run::Run>),
+    /// Make a container of an image, to be started later
+    #[command(disable_help_flag = true)]
+    Create(Box<create::Create>),
     /// List containers
     Ps(ps::Ps),
     /// Show what a container has printed
@@ -127,6 +132,8 @@ pub fn run(cli: Cli, monitor: Option<Result<Summoned>>) -> Result<i32> {
     let root = Root::open(cli.root)?;
     let result = match cli.command {
         Command::Run(args) => return run::run(&root, *args, monitor.unwrap_or_else(monitor::summon)?),
+        // The engine's own failure is 125 here too.
+        Command::Create(args) => return create::run(&root, &args),
         Command::Ps(args) => ps::run(&root, &args),
         Command::Logs(args) => logs::run(&root, &args),
         Command::Exec(args) => exec::run(&root, args),
@@ -146,7 +153,7 @@ pub fn run(cli: Cli, monitor: Option<Result<Summoned>>) -> Result<i32> {
         Command::Info(args) => info::run(&root, &args),
         Command::System(args) => system::run(&root, &args),
     };
-    // Of Docker's commands only `run` says 125 where the engine failed. What crossed the gate carries its own status.
+    // Of Docker's commands only `run` and `create` say 125 where the engine failed. What crossed the gate carries its own status.
     result.map_err(|error| match error.is::<StartError>() {
         true => error,
         false => StartError { code: 1, ..StartError::from(&error) }.into(),

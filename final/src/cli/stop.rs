@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use super::describe::signal_number;
 use super::for_each_at_once;
-use super::run::signal_number;
 use crate::container::Container;
 use crate::life;
 use crate::root::Root;

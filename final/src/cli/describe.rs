@@ -1,0 +1,180 @@
+//! From an image and options to a [`Description`]: everything is looked up here that the container will need.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use images::{Image, Store};
+use jiff::Timestamp;
+use namespaces::args::Mode as Sharing;
+use namespaces::{Kind, NamespaceArgs, rootless};
+use network::Mode;
+use nix::sys::signal::Signal;
+use rootfs::{Mount, RootfsArgs, VolumeSource};
+
+use super::create::Options;
+use crate::container::Container;
+use crate::description::Description;
+use crate::id;
+use crate::root::Root;
+use crate::volumes::{self, SavedMount};
+
+/// Makes the container, with everything looked up that it will need.
+pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Result<(Container, Description)> {
+    let config = &image.config.config;
+    let workdir = args.rootfs.workdir.clone();
+    let overrides = args.image_args.overrides(args.command(), workdir)?;
+    let process = images::process(&image.config, &overrides)?;
+    let default_network = if rootless() { Mode::None } else { Mode::Bridge };
+    if rootless() && args.network.network.is_none() && args.network.publish.is_empty() {
+        eprintln!(
+            "minidocker: an ordinary user cannot make a bridge: using --network none (--network host shares ours)"
+        );
+    }
+    let network = args.network.options(default_network)?;
+    let limits = args.cgroup.limits()?;
+    let shared = shared_namespaces(&args.namespaces)?;
+    let privileges = args.privileges.settings()?;
+    let stop_signal = args.stop_signal.as_ref().or(config.stop_signal.as_ref());
+    let stop_signal = stop_signal.map_or(Ok(Signal::SIGTERM as i32), |text| signal_number(text))?;
+    let layers = store.layer_dirs(image)?;
+    let user_mounts = args.rootfs.user_mounts(|volume| volumes::locate(root, volume))?;
+    let labels = labels(&config.labels, &args.labels)?;
+    let mut exposed: Vec<String> = config.exposed_ports.keys().cloned().collect();
+    exposed.sort();
+    let text = |words: &[std::ffi::OsString]| words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+
+    // Planned once before anything is made, so that a contradiction between mounts leaves nothing behind.
+    rootfs::plan::plan(args.rootfs.default_mounts(), user_mounts.clone())?;
+    // An empty name is none, as in scripts that pass `--name "$NAME"`.
+    let name = args.name.as_deref().filter(|name| !name.is_empty());
+    Container::create(root, name, |id, name| {
+        let hostname = match (&args.namespaces.hostname, &network.mode) {
+            (Some(hostname), _) => hostname.clone(),
+            (None, Mode::Host) => host_name(),
+            (None, _) => id::short(id).to_string(),
+        };
+        let mut process = process.clone();
+        process.set_env_default("HOSTNAME", &hostname);
+        if args.tty {
+            process.set_env_default("TERM", "xterm");
+        }
+        let files = Container::with_id(root, id).directory();
+        let mut defaults = args.rootfs.default_mounts();
+        defaults.extend(network::file_mounts(&files, &user_mounts));
+        let mounts = rootfs::plan::plan(defaults, user_mounts.clone()).unwrap_or_default();
+        Description {
+            id: id.to_string(),
+            name: name.to_string(),
+            created: Timestamp::now().to_string(),
+            image: args.image().to_string(),
+            image_id: image.id.to_string(),
+            argv: text(&process.argv),
+            env: text(&process.env),
+            cwd: process.cwd.clone(),
+            user: overrides.user.clone().unwrap_or_else(|| config.user.clone()),
+            terminal: args.tty,
+            interactive: args.interactive,
+            init: args.namespaces.init,
+            hostname,
+            domainname: args.namespaces.domainname.clone(),
+            shared_namespaces: shared.clone(),
+            limits: limits.clone(),
+            cgroup: args.cgroup.path(&root.cgroup(), id),
+            device_rules: args.cgroup.device_cgroup_rule.iter().map(ToString::to_string).collect(),
+            layers: layers.clone(),
+            diff_ids: image.diff_ids().to_vec(),
+            mounts: mounts.iter().map(|mount| saved(mount, &args.rootfs)).collect(),
+            read_only: args.rootfs.read_only,
+            network: network.clone(),
+            privileges: privileges.clone(),
+            labels: labels.clone(),
+            exposed_ports: exposed.clone(),
+            stop_signal,
+            stop_timeout: args.stop_timeout.or(config.stop_timeout).unwrap_or(10),
+            auto_remove: args.rm,
+        }
+    })
+}
+
+/// A mount as it is written down, with the name of the volume if the user gave one.
+fn saved(mount: &Mount, args: &RootfsArgs) -> SavedMount {
+    let volume = args.wished_volumes().find(|volume| volume.destination == mount.destination);
+    let name = volume.and_then(|volume| match &volume.source {
+        VolumeSource::Named(name) => Some(name.clone()),
+        VolumeSource::Host(_) | VolumeSource::Anonymous => None,
+    });
+    SavedMount { volume: name, ..SavedMount::from(mount) }
+}
+
+/// The kinds that are shared with the host. What chapter 1 can do and the engine decides otherwise is refused.
+fn shared_namespaces(args: &NamespaceArgs) -> Result<Vec<String>> {
+    ensure!(
+        args.new.is_empty(),
+        "--new is for chapter 1's program: the engine decides which namespaces a container has"
+    );
+    ensure!(args.uid_map.is_empty() && args.gid_map.is_empty(), "--uid-map and --gid-map are for chapter 1's program");
+    let host = [(Kind::Pid, args.pid), (Kind::Ipc, args.ipc), (Kind::Uts, args.uts)];
+    let mut shared: Vec<Kind> =
+        host.into_iter().filter(|(_, sharing)| *sharing == Some(Sharing::Host)).map(|(kind, _)| kind).collect();
+    for kind in &args.share {
+        ensure!(
+            matches!(kind, Kind::Pid | Kind::Ipc | Kind::Uts),
+            "a container cannot share the {kind} namespace with the host (for the network: --network host)"
+        );
+        shared.push(*kind);
+    }
+    ensure!(
+        args.hostname.is_none() || !shared.contains(&Kind::Uts),
+        "conflicting options: --hostname and the host's own UTS namespace"
+    );
+    Ok(shared.iter().map(Kind::to_string).collect())
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
+}
+
+fn labels(of_image: &BTreeMap<String, String>, given: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut labels = of_image.clone();
+    for label in given {
+        let (key, value) = label.split_once('=').unwrap_or((label, ""));
+        ensure!(!key.is_empty(), "the label {label:?} has no name (write KEY=VALUE)");
+        labels.insert(key.to_string(), value.to_string());
+    }
+    Ok(labels)
+}
+
+/// A signal by name, with or without SIG, or by number.
+pub fn signal_number(text: &str) -> Result<i32> {
+    let unknown = || format!("invalid signal: {text} (write it as in TERM, SIGTERM or 15)");
+    if let Ok(number) = text.parse::<i32>() {
+        Signal::try_from(number).ok().with_context(unknown)?;
+        return Ok(number);
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+    Ok(name.parse::<Signal>().ok().with_context(unknown)? as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_by_any_name() {
+        for text in ["TERM", "SIGTERM", "sigterm", "15"] {
+            assert_eq!(signal_number(text).unwrap(), 15);
+        }
+        for text in ["", "0", "99", "NOSUCH", "-1"] {
+            assert!(signal_number(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn labels_of_the_command_line_win() {
+        let of_image = BTreeMap::from([("a".to_string(), "1".to_string())]);
+        let all = labels(&of_image, &["a=2".into(), "b".into()]).unwrap();
+        assert_eq!((all["a"].as_str(), all["b"].as_str()), ("2", ""));
+        assert!(labels(&of_image, &["=x".into()]).is_err());
+    }
+}
