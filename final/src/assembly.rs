@@ -14,6 +14,7 @@ use rootfs::{Mount, Root as RootSource, Rootfs};
 use crate::container::Container;
 use crate::description::Description;
 use crate::monitor::packet::WindowSize;
+use crate::privileges::sysctl::Sysctls;
 use crate::state;
 use crate::streams::{EndsHandle, Pipes};
 use crate::terminal::Terminal;
@@ -50,6 +51,7 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
     let network = network(container, description, &directory)?;
     let handle = network.handle();
     isolations.push(Box::new(network));
+    isolations.push(Box::new(Sysctls(description.privileges.sysctls.clone())));
     // ANCHOR_END: outside-in
 
     // ANCHOR: root

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::capabilities::Grant;
 use super::limits::Ulimit;
 use super::seccomp::{self, Choice};
+use super::sysctl::Sysctl;
 
 /// The longest seccomp profile, in bytes. Docker's own has 13000.
 const PROFILE_MAX: u64 = 1 << 20;
@@ -39,6 +40,9 @@ pub struct PrivilegeArgs {
     /// How readily the kernel picks the container when memory runs out, from -1000 to 1000
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = clap::value_parser!(i16).range(-1000..=1000))]
     pub oom_score_adj: Option<i16>,
+    /// Set a kernel setting that is the container's own, as in net.ipv4.ip_forward=1
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub sysctl: Vec<Sysctl>,
 }
 
 /// The same as data, resolved as far as it can be without the container: it is kept with the container's description
@@ -61,6 +65,9 @@ pub struct Settings {
     pub ulimits: Vec<Ulimit>,
     /// What to add to its badness when memory runs out, −1000 to 1000.
     pub oom_score_adj: Option<i16>,
+    /// Settings of the kernel in its own namespaces.
+    #[serde(default)]
+    pub sysctls: Vec<Sysctl>,
 }
 
 impl PrivilegeArgs {
@@ -76,6 +83,7 @@ impl PrivilegeArgs {
             unmasked: self.privileged,
             ulimits: self.ulimit.clone(),
             oom_score_adj: self.oom_score_adj,
+            sysctls: self.sysctl.clone(),
         };
         for option in &self.security_opt {
             settings.apply(option).with_context(|| format!("--security-opt {option}"))?;
@@ -116,7 +124,7 @@ fn read_profile(path: &str) -> Result<String> {
     let file = File::open(path).with_context(|| format!("open {path}"))?;
     let length = file.take(PROFILE_MAX + 1).read_to_string(&mut text).with_context(|| format!("read {path}"))?;
     ensure!(length as u64 <= PROFILE_MAX, "{path} is longer than any seccomp profile (1 MiB)");
-    seccomp::profile::parse(&text)?;
+    seccomp::profile::parse(&text).with_context(|| path.to_string())?;
     Ok(text)
 }
 

@@ -9,6 +9,7 @@
 //! | [`seccomp`] | which system calls |
 //! | [`limits`] | limits of each process |
 //! | [`session`] | what else a process inherits: the kernel's keyring, the out-of-memory score |
+//! | [`sysctl`] | settings of the kernel that are a namespace's own |
 //! | [`own_binary`] | the engine's own file, which must not be written to from inside |
 //!
 //! Invariant: nothing here asks whether we are root. In a user namespace of an ordinary user every step works as it
@@ -20,14 +21,15 @@ pub mod limits;
 pub mod own_binary;
 pub mod seccomp;
 pub mod session;
+pub mod sysctl;
 
 pub use args::{PrivilegeArgs, Settings};
 
 use anyhow::{Context, Result};
-use libc::sock_filter;
 use namespaces::{Child, Credentials, Gate, Isolation, Process};
 use rustix::thread::set_no_new_privs;
 use seccomp::Choice;
+use seccomp::load::Filter;
 
 /// Finds out who the process is to be. Called inside, with the container's root as ours and all power still held; may
 /// set `HOME`.
@@ -39,7 +41,7 @@ pub type FindUser = Box<dyn FnMut(&mut Process) -> Result<Credentials>>;
 pub struct Privileges {
     settings: Settings,
     find_user: FindUser,
-    filter: Option<Vec<sock_filter>>,
+    filter: Option<Filter>,
 }
 
 impl Privileges {
@@ -49,7 +51,7 @@ impl Privileges {
     }
 
     fn load_filter(&self) -> Result<()> {
-        self.filter.as_deref().map_or(Ok(()), seccomp::load::load)
+        self.filter.as_ref().map_or(Ok(()), seccomp::load::load)
     }
 }
 

@@ -36,7 +36,7 @@ pub fn policy() -> Policy {
             .iter()
             .map(|(held, calls)| allow(calls, &[], Applies { with: Capabilities::of(*held), ..Applies::ALWAYS })),
     );
-    Policy { default: Action::Errno(libc::EPERM as u16), rules, architectures: Architecture::OF_THIS_MACHINE }
+    Policy { default: Action::Errno(libc::EPERM as u16), rules, architectures: Architecture::OF_THIS_MACHINE, flags: 0 }
 }
 
 fn allow(calls: &'static [Syscall], conditions: &'static [Condition], applies: Applies) -> Rule {

@@ -6,16 +6,25 @@ use libc::{c_ulong, sock_filter, sock_fprog};
 /// The most instructions that the kernel takes (`BPF_MAXINSNS`).
 pub const LONGEST: usize = 4096;
 
+/// A filter for the kernel, and how it is to load it.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// The program.
+    pub program: Vec<sock_filter>,
+    /// `SECCOMP_FILTER_FLAG_…`.
+    pub flags: u32,
+}
+
 /// Puts the calling thread, and all that comes after it, under the filter. It can never be taken off.
 ///
 /// The kernel asks for no_new_privs or for CAP_SYS_ADMIN in the thread's user namespace: or else a set-uid program could
 /// be put under a filter that makes its `setuid` fail unnoticed. Speculation is not turned off (that is
 /// SECCOMP_FILTER_FLAG_SPEC_ALLOW's opposite, the default since 5.16), nor are other threads touched: there are none.
-pub fn load(filter: &[sock_filter]) -> Result<()> {
-    let program = sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
-    let none: c_ulong = 0;
+pub fn load(filter: &Filter) -> Result<()> {
+    let program = sock_fprog { len: filter.program.len() as u16, filter: filter.program.as_ptr().cast_mut() };
+    let flags = c_ulong::from(filter.flags);
     // SAFETY: the kernel copies the `len` instructions at `filter` and writes nothing; both outlive the call.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, none, &raw const program) };
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     if result == 0 {
         return Ok(());
     }

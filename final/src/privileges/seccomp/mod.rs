@@ -27,10 +27,10 @@ mod table;
 mod tests;
 
 use anyhow::{Context, Result, ensure};
-use libc::sock_filter;
 use serde::{Deserialize, Serialize};
 
 use super::capabilities::Capabilities;
+use load::Filter;
 use policy::Circumstances;
 use syscall::Architecture;
 
@@ -49,7 +49,7 @@ pub enum Choice {
 
 impl Choice {
     /// The filter, if there is to be one.
-    pub fn filter(&self, capabilities: Capabilities) -> Result<Option<Vec<sock_filter>>> {
+    pub fn filter(&self, capabilities: Capabilities) -> Result<Option<Filter>> {
         let policy = match self {
             Choice::Unconfined => return Ok(None),
             Choice::Default => default::policy(),
@@ -70,6 +70,6 @@ impl Choice {
             program.len(),
             load::LONGEST
         );
-        Ok(Some(program))
+        Ok(Some(Filter { program, flags: policy.flags }))
     }
 }

@@ -109,15 +109,20 @@ pub struct Applies {
     pub without: Capabilities,
     /// The oldest kernel, `(4, 8)`.
     pub since: (u32, u32),
+    /// The first kernel that it is no longer for.
+    pub until: (u32, u32),
 }
 
 impl Applies {
     /// For every container.
-    pub const ALWAYS: Applies = Applies { with: Capabilities::NONE, without: Capabilities::NONE, since: (0, 0) };
+    pub const ALWAYS: Applies =
+        Applies { with: Capabilities::NONE, without: Capabilities::NONE, since: (0, 0), until: (u32::MAX, u32::MAX) };
 
     fn to(self, circumstances: Circumstances) -> bool {
         let held = circumstances.capabilities;
-        held.contains(self.with) && held.shared_with(self.without).is_empty() && circumstances.kernel >= self.since
+        held.contains(self.with)
+            && held.shared_with(self.without).is_empty()
+            && (self.since..self.until).contains(&circumstances.kernel)
     }
 }
 
@@ -141,6 +146,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// The architectures it is for, the engine's own first. A call from another one kills the process.
     pub architectures: &'static [Architecture],
+    /// How the kernel is to load the filter, `SECCOMP_FILTER_FLAG_…` of `seccomp(2)`.
+    pub flags: u32,
 }
 
 impl Policy {
