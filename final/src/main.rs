@@ -61,5 +61,5 @@ fn main() -> ExitCode {
         return ExitCode::from(namespaces::failure::ENGINE_FAILED);
     }
     let monitor = (foreign == Some(ForeignCode::UnderMonitor)).then(monitor::summon);
-    namespaces::main(|cli| cli::run(cli, monitor))
+    namespaces::program::main_with(cli::status_of_mistake, |cli| cli::run(cli, monitor))
 }

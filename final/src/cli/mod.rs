@@ -28,8 +28,10 @@ use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{Context, Result};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use namespaces::StartError;
+use namespaces::failure::ENGINE_FAILED;
 use namespaces::program::sentence;
 
 use crate::format::say;
@@ -125,6 +127,21 @@ pub fn foreign_code(words: impl Iterator<Item = OsString>) -> Option<ForeignCode
     None
 }
 
+/// Docker's exit status for a mistake in the command line: 125 where an option is wrong, 1 where words are missing or too
+/// many or name no command, 0 where no command is given at all and help is the answer.
+pub fn status_of_mistake(error: &clap::Error) -> u8 {
+    let of_option = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => return 0,
+        ErrorKind::InvalidSubcommand | ErrorKind::MissingSubcommand | ErrorKind::MissingRequiredArgument => false,
+        // An argument that was not expected, or had no value, or the wrong one: `--name` or a word?
+        _ => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(argument)) => argument.starts_with('-'),
+            _ => true,
+        },
+    };
+    if of_option { ENGINE_FAILED } else { 1 }
+}
+
 /// Carries a command line out; gives the exit status.
 ///
 /// `monitor` is one that was summoned already.
@@ -206,6 +223,22 @@ mod tests {
             Ok(())
         });
         assert_eq!(code.unwrap(), 1);
+    }
+
+    /// As the docker command of 28.2 does.
+    #[test]
+    fn a_mistake_has_dockers_status() {
+        let status = |line: &str| {
+            let words = ["minidocker"].into_iter().chain(line.split_whitespace());
+            Cli::try_parse_from(words).err().map(|error| status_of_mistake(&error))
+        };
+        for line in ["run --bogus x", "ps --bogus", "--bogus", "run --cap-add", "run -m x a", "images --format"] {
+            assert_eq!(status(line), Some(125), "{line}");
+        }
+        for line in ["bogus", "run", "run --rm", "create", "exec", "exec c", "ps extra", "stop", "tag a", "system no"] {
+            assert_eq!(status(line), Some(1), "{line}");
+        }
+        assert_eq!((status(""), status("system"), status("run demo --bogus")), (Some(0), Some(0), None));
     }
 
     /// Two chapters that claim the same flag, an argument without help: found here, not at the first `run`.
