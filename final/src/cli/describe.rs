@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use images::{Image, Store};
 use jiff::Timestamp;
 use namespaces::args::Mode as Sharing;
 use namespaces::{Kind, NamespaceArgs, rootless};
 use network::Mode;
 use nix::sys::signal::Signal;
-use rootfs::{Mount, RootfsArgs, VolumeSource};
+use rootfs::{Mount, MountSource, RootfsArgs, VolumeSource};
+use rustix::mount::MountAttrFlags;
 
 use super::create::Options;
 use crate::container::Container;
 use crate::description::Description;
 use crate::id;
+use crate::privileges::sysctl::Sysctl;
 use crate::root::Root;
 use crate::volumes::{self, SavedMount};
 
@@ -34,6 +36,7 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
     let limits = args.cgroup.limits()?;
     let shared = shared_namespaces(&args.namespaces)?;
     let privileges = args.privileges.settings()?;
+    check_sysctls(&privileges.sysctls, &network.mode, &shared)?;
     let stop_signal = args.stop_signal.as_ref().or(config.stop_signal.as_ref());
     let stop_signal = stop_signal.map_or(Ok(Signal::SIGTERM as i32), |text| signal_number(text))?;
     let layers = store.layer_dirs(image)?;
@@ -44,7 +47,8 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
     let text = |words: &[std::ffi::OsString]| words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
 
     // Planned once before anything is made, so that a contradiction between mounts leaves nothing behind.
-    rootfs::plan::plan(args.rootfs.default_mounts(), user_mounts.clone())?;
+    let default_mounts = default_mounts(args);
+    rootfs::plan::plan(default_mounts.clone(), user_mounts.clone())?;
     // An empty name is none, as in scripts that pass `--name "$NAME"`.
     let name = args.name.as_deref().filter(|name| !name.is_empty());
     Container::create(root, name, |id, name| {
@@ -59,7 +63,7 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
             process.set_env_default("TERM", "xterm");
         }
         let files = Container::with_id(root, id).directory();
-        let mut defaults = args.rootfs.default_mounts();
+        let mut defaults = default_mounts.clone();
         defaults.extend(network::file_mounts(&files, &user_mounts));
         let mounts = rootfs::plan::plan(defaults, user_mounts.clone()).unwrap_or_default();
         Description {
@@ -94,6 +98,35 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
             auto_remove: args.rm,
         }
     })
+}
+
+/// The mounts that every container has. With `--privileged` root inside may write to `/sys` and to its cgroups, as Docker
+/// has it.
+fn default_mounts(args: &Options) -> Vec<Mount> {
+    let mut mounts = args.rootfs.default_mounts();
+    if args.privileges.privileged {
+        let kernels = |mount: &&mut Mount| matches!(mount.source, MountSource::Sysfs | MountSource::Cgroup);
+        for mount in mounts.iter_mut().filter(kernels) {
+            mount.attributes -= MountAttrFlags::MOUNT_ATTR_RDONLY;
+        }
+    }
+    mounts
+}
+
+/// A setting is refused where it would not be the container's own but that of those with whom it shares the namespace.
+fn check_sysctls(sysctls: &[Sysctl], network: &Mode, shared: &[String]) -> Result<()> {
+    for sysctl in sysctls {
+        let owner = match (sysctl.kind(), network) {
+            (Kind::Net, Mode::Host) => Some("--network host"),
+            (Kind::Net, Mode::Container(_)) => Some("--network container:"),
+            (Kind::Ipc, _) if shared.iter().any(|kind| kind == "ipc") => Some("a shared IPC namespace"),
+            _ => None,
+        };
+        if let Some(owner) = owner {
+            bail!("--sysctl {} is not possible with {owner}: it would be set for others as well", sysctl.key());
+        }
+    }
+    Ok(())
 }
 
 /// A mount as it is written down, with the name of the volume if the user gave one.
