@@ -25,4 +25,5 @@ mod lifecycle;
 mod limits;
 mod messages;
 mod network;
+mod privileges;
 mod run;

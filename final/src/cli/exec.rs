@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use namespaces::StartError;
+use namespaces::failure::{CANNOT_EXECUTE, ENGINE_FAILED};
 
 use crate::attach::{self, Attachment, End};
 use crate::container::Container;
@@ -76,7 +77,9 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
         privileged: args.privileged,
     };
     let monitor = connect_to(&container)?;
-    attach::request(&monitor, Request::Exec(Box::new(exec))).with_context(|| format!("cannot execute it in {name}"))?;
+    attach::request(&monitor, Request::Exec(Box::new(exec)))
+        .map_err(cannot_execute)
+        .with_context(|| format!("cannot execute it in {name}"))?;
     if args.detach {
         return Ok(0);
     }
@@ -87,6 +90,16 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
         End::Exited(code) => Ok(code),
         End::Detached => Ok(0),
     }
+}
+
+/// Docker's exit status for whatever keeps the command from being executed is 126, a user that is not there included;
+/// there is no 125.
+fn cannot_execute(error: anyhow::Error) -> anyhow::Error {
+    let mut error = StartError::from(&error);
+    if error.code == ENGINE_FAILED {
+        error.code = CANNOT_EXECUTE;
+    }
+    error.into()
 }
 
 /// `KEY=VALUE`, or `KEY` with the value that it has here.
