@@ -1,5 +1,7 @@
 //! Chapter 4: layers.
 
+mod overlay;
+
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use namespaces::{Birth, Gate, Isolation, Kind, Process};
+use namespaces::{Birth, Child, Gate, Isolation, Kind, Process};
 use rootfs::make_private;
 use rustix::fd::AsFd;
 
+use crate::mapped::{self, OVERLAY, make_reachable};
 use crate::overlay::{Upper, attach, mount_overlay};
 use crate::privilege::OverlayXattrs;
 
@@ -29,10 +30,25 @@ impl Isolation for Layers {
         vec![Birth::New(Kind::Mount)]
     }
 
-    fn inside(&mut self, _gate: &Gate, _process: &mut Process) -> Result<()> {
+    /// Where the child has a user namespace, what it writes belongs to others on disk; and what it reads belongs to nobody
+    /// inside unless the layers are mapped, which it cannot do.
+    fn outside(&mut self, child: &Child) -> Result<()> {
+        if let Some(overlay) = mapped::outside(child, &self.lower, &self.upper)? {
+            child.give(OVERLAY, overlay);
+        }
+        Ok(())
+    }
+
+    fn inside(&mut self, gate: &Gate, _process: &mut Process) -> Result<()> {
         make_private()?;
-        // Asked for here, in the user namespace that the mount will belong to.
-        let overlay = mount_overlay(&self.lower, Some(&self.upper), OverlayXattrs::permitted())?;
+        let overlay = match gate.take_fd(OVERLAY) {
+            Some(overlay) => {
+                make_reachable(&self.mountpoint)?;
+                overlay
+            }
+            // Asked for here, in the user namespace that the mount will belong to.
+            None => mount_overlay(&self.lower, Some(&self.upper), OverlayXattrs::permitted())?,
+        };
         attach(overlay.as_fd(), &self.mountpoint)
             .with_context(|| format!("mount the layers on {}", self.mountpoint.display()))
     }

@@ -5,8 +5,9 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`overlay`] | the overlay mount, by the new mount API |
+//! | [`overlay`], `older` | the overlay mount, by the new mount API, and on kernels before it was complete |
 //! | [`isolation`] | [`Layers`], the isolation that gives it to a container |
+//! | `mapped`, `ids` | root's layers in a container with a user namespace, and whose files that makes |
 //! | [`digest`] | digest, diff ID, chain ID: the names of content |
 //! | [`entry`], `pax`, [`sparse`] | reading a tar: headers, PAX records, files with holes |
 //! | [`name`] | what an entry's name means: a place, a whiteout, an opaque directory; never a way out |
@@ -29,8 +30,11 @@ pub mod compressed;
 pub mod diff;
 pub mod digest;
 pub mod entry;
+mod ids;
 pub mod isolation;
+mod mapped;
 pub mod name;
+mod older;
 pub mod overlay;
 pub mod pack;
 mod pax;

@@ -4,7 +4,6 @@
 //! leaves a whiteout there. The layers stay as they are, whoever uses them: that is how a hundred containers share one image
 //! (`Documentation/filesystems/overlayfs.rst` of the kernel).
 
-use std::fmt::Write;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -15,14 +14,18 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat, statfs};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+    fsmount, fsopen, open_tree,
 };
 
+use crate::older::{by_mount, knows_lowerdir_plus};
 use crate::privilege::OverlayXattrs;
 
 /// `statfs(2)`'s `f_type` of an overlay.
 const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
+
+/// Overlayfs stacks so many layers (`OVL_MAX_STACK`). Docker stops at 128.
+const MAX_LAYERS: usize = 500;
 
 /// A string given to `fsconfig(2)` may be this long, without its NUL.
 const MAX_VALUE: usize = 255;
@@ -47,13 +50,14 @@ pub struct Upper {
 /// # Errors
 /// If the kernel refuses, its own words are in the error, and the way out where we know one.
 pub fn mount_overlay(lower: &[PathBuf], upper: Option<&Upper>, xattrs: OverlayXattrs) -> Result<OwnedFd> {
+    ensure!(lower.len() <= MAX_LAYERS, "{} layers: overlayfs stacks at most {MAX_LAYERS}", lower.len());
     match (lower, upper) {
         ([], None) => Err(anyhow!("nothing to mount: no layer, and nothing to write to")),
         ([], Some(Upper { upper: only, .. })) | ([only], None) => clone_directory(only),
         _ => {
             let overlay = Overlay { lower, upper, xattrs };
             match overlay.by_layers() {
-                Err(_) if !knows_lowerdir_plus() => overlay.by_mount(),
+                Err(_) if !knows_lowerdir_plus() => by_mount(&overlay),
                 mounted => mounted,
             }
             .map_err(|error| overlay.explain(error))
@@ -61,10 +65,11 @@ pub fn mount_overlay(lower: &[PathBuf], upper: Option<&Upper>, xattrs: OverlayXa
     }
 }
 
-struct Overlay<'a> {
-    lower: &'a [PathBuf],
-    upper: Option<&'a Upper>,
-    xattrs: OverlayXattrs,
+/// What is to be mounted: at least two directories.
+pub(crate) struct Overlay<'a> {
+    pub(crate) lower: &'a [PathBuf],
+    pub(crate) upper: Option<&'a Upper>,
+    pub(crate) xattrs: OverlayXattrs,
 }
 
 impl Overlay<'_> {
@@ -100,39 +105,10 @@ impl Overlay<'_> {
         fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).context("fsmount the overlay")
     }
 
-    /// `mount(2)`, for kernels before 6.7: all in one string of at most a page. Descriptors keep the names short enough for
-    /// the 127 layers that an image may have. It can only mount *on* something, so the result is mounted over one of the
-    /// directories, cloned from there, and taken away again; in a private mount namespace nobody sees it.
-    fn by_mount(&self) -> Result<OwnedFd> {
-        let mut named = Vec::new();
-        let mut data = String::new();
-        for (index, layer) in self.lower.iter().rev().enumerate() {
-            let separator = if index == 0 { "lowerdir=" } else { ":" };
-            write!(data, "{separator}{}", descriptor_name(layer, &mut named)?)?;
-        }
-        if let Some(Upper { upper, work, .. }) = self.upper {
-            let upper = descriptor_name(upper, &mut named)?;
-            write!(data, ",upperdir={upper},workdir={}", descriptor_name(work, &mut named)?)?;
-        }
-        for (key, value) in self.options() {
-            match value {
-                Some(value) => write!(data, ",{key}={value}")?,
-                None => write!(data, ",{key}")?,
-            }
-        }
-        ensure!(data.len() < 4096, "{} layers are too many for mount(2) of this kernel", self.lower.len());
-        let place = self.upper.map_or(&self.lower[0], |upper| &upper.work);
-        let data = std::ffi::CString::new(data)?;
-        mount("overlay", place, "overlay", MountFlags::empty(), &*data).context("mount the overlay")?;
-        let clone = clone_directory(place);
-        unmount(place, UnmountFlags::DETACH).with_context(|| format!("unmount {}", place.display()))?;
-        clone
-    }
-
     /// Options that decide what ends up in the upper directory. They are set because their defaults depend on how the kernel
     /// was built, and [`crate::pack()`] must be able to read what is there: whole files where they belong, no references
     /// (`redirect_dir`, `metacopy`) into layers below.
-    fn options(&self) -> Vec<(&'static str, Option<&'static str>)> {
+    pub(crate) fn options(&self) -> Vec<(&'static str, Option<&'static str>)> {
         let mut options = match self.xattrs {
             OverlayXattrs::Trusted => vec![("redirect_dir", Some("nofollow")), ("metacopy", Some("off"))],
             // It implies the same, and to name them beside it is an error on older kernels.
@@ -184,19 +160,9 @@ fn device(path: &Path) -> Option<u64> {
 }
 
 /// A directory as a mount of its own.
-fn clone_directory(path: &Path) -> Result<OwnedFd> {
+pub(crate) fn clone_directory(path: &Path) -> Result<OwnedFd> {
     open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
         .with_context(|| format!("clone the mount of {} (open_tree)", path.display()))
-}
-
-/// Whether the kernel knows `lowerdir+` (Linux 6.7 and later). Asked when a mount has failed, since it may have failed for
-/// that.
-///
-/// A kernel with it looks for the directory at once and finds none (ENOENT). One that has fsconfig but whose overlayfs was
-/// not written for it, as 6.1, takes any key, and finds out at the end that it does not know it (EINVAL).
-fn knows_lowerdir_plus() -> bool {
-    fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
-        .is_ok_and(|fs| fsconfig_set_string(fs, "lowerdir+", "/nonexistent/layer") == Err(Errno::NOENT))
 }
 
 /// A name of `path` that `fsconfig` takes: itself, or a descriptor if it is too long or has characters with a meaning.
@@ -205,17 +171,16 @@ fn short_name(path: &Path, named: &mut Vec<OwnedFd>) -> Result<Vec<u8>> {
     if bytes.len() <= MAX_VALUE && path.is_absolute() && !bytes.iter().any(|byte| matches!(byte, b':' | b',' | b'\\')) {
         return Ok(bytes.to_vec());
     }
-    descriptor_name(path, named).map(String::into_bytes)
-}
-
-/// A short name of `path`, by way of a descriptor that must stay open.
-fn descriptor_name(path: &Path, named: &mut Vec<OwnedFd>) -> Result<String> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd =
-        openat(CWD, path, flags, Mode::empty()).with_context(|| format!("open the directory {}", path.display()))?;
+    let fd = open_directory(path)?;
     let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
     named.push(fd);
-    Ok(name)
+    Ok(name.into_bytes())
+}
+
+/// Opens a directory for its name.
+pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).with_context(|| format!("open the directory {}", path.display()))
 }
 
 /// What the kernel has to say about its refusal, in brackets: since Linux 5.2 the descriptor of a file system in the making
@@ -249,29 +214,42 @@ mod tests {
 
     use super::*;
 
-    /// Both ways make the same mount, of more layers than a short string names.
+    /// Both ways make the same mount, of as many layers as the kernel takes and whatever they are called. In a mount namespace
+    /// of this thread's own, where mounts may be made; an ordinary user's turn is in the suites.
     #[test]
-    #[ignore = "mounts: run as root by `unshare -m --propagation private`"]
     fn both_ways() {
-        let root = tempfile::tempdir().unwrap();
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        std::thread::spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+            rootfs::make_private().unwrap();
+            compare(tempfile::tempdir().unwrap().path());
+        })
+        .join()
+        .unwrap();
+    }
+
+    fn compare(root: &Path) {
         let make = |name: String| {
-            create_dir(root.path().join(&name)).unwrap();
-            root.path().join(name)
+            create_dir(root.join(&name)).unwrap();
+            root.join(name)
         };
-        let lower: Vec<PathBuf> = (0..127).map(|index| make(format!("layer,{index}:"))).collect();
+        let lower: Vec<PathBuf> = (0..MAX_LAYERS).map(|index| make(format!("layer,{index}:"))).collect();
         write(lower[0].join("base"), "base").unwrap();
         write(lower[0].join("file"), "below").unwrap();
-        write(lower[126].join("file"), "above").unwrap();
+        write(lower[MAX_LAYERS - 1].join("file"), "above").unwrap();
         for way in ["new", "old"] {
             let upper = Upper { upper: make(format!("u{way}")), work: make(format!("w{way}")), volatile: false };
             let overlay = Overlay { lower: &lower, upper: Some(&upper), xattrs: OverlayXattrs::permitted() };
-            let mount = if way == "new" { overlay.by_layers() } else { overlay.by_mount() }.unwrap();
+            let mount = if way == "new" && knows_lowerdir_plus() { overlay.by_layers() } else { by_mount(&overlay) };
+            let mount = mount.unwrap();
             let inside = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
             assert_eq!(read_to_string(inside.join("file")).unwrap(), "above");
             assert_eq!(read_to_string(inside.join("base")).unwrap(), "base");
             write(inside.join("new"), way).unwrap();
             assert_eq!(read_to_string(upper.upper.join("new")).unwrap(), way);
         }
-        assert!(!read_to_string("/proc/self/mounts").unwrap().contains(root.path().to_str().unwrap()));
+        assert!(!read_to_string("/proc/thread-self/mounts").unwrap().contains(root.to_str().unwrap()));
     }
 }

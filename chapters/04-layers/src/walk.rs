@@ -11,6 +11,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, lgetxattr, llistxattr, openat, statat};
 use rustix::io::Errno;
 
+use crate::ids::Ids;
 use crate::name::MAX_DEPTH;
 use crate::privilege::OverlayXattrs;
 use crate::remove::names;
@@ -24,8 +25,9 @@ pub(crate) struct Found<'a> {
     pub(crate) dir: BorrowedFd<'a>,
     /// Its name there.
     pub(crate) name: &'a OsStr,
-    /// What it is.
+    /// What it is. Its owners are the container's: see [`crate::ids`].
     pub(crate) stat: Stat,
+    ids: Option<&'a Ids>,
 }
 
 /// Calls `visit` for everything below `root`: sorted by name, a directory before what is in it. No link is followed.
@@ -34,7 +36,8 @@ pub(crate) fn walk(root: &Path, visit: &mut dyn FnMut(&Found<'_>) -> Result<()>)
     let fd = open_root(root).with_context(context)?;
     let fd =
         openat(fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).with_context(context)?;
-    walk_in(fd.as_fd(), Path::new(""), 0, visit)
+    let ids = Ids::beside(root)?;
+    walk_in(fd.as_fd(), Path::new(""), 0, ids.as_ref(), visit)
 }
 
 /// Keeps a descriptor for each level; a process may have 1024, and unpacking knows no deeper trees either.
@@ -42,6 +45,7 @@ fn walk_in(
     dir: BorrowedFd<'_>,
     directory: &Path,
     depth: usize,
+    ids: Option<&Ids>,
     visit: &mut dyn FnMut(&Found<'_>) -> Result<()>,
 ) -> Result<()> {
     ensure!(depth <= MAX_DEPTH, "directories are nested more than {MAX_DEPTH} deep, which no layer may be");
@@ -55,13 +59,16 @@ fn walk_in(
                 stat => Ok(Some(stat?)),
             }
         };
-        let Some(stat) = look().with_context(|| format!("look at {path:?}"))? else { continue };
-        let found = Found { path: &path, dir, name: &name, stat };
+        let Some(mut stat) = look().with_context(|| format!("look at {path:?}"))? else { continue };
+        if let Some(ids) = ids {
+            (stat.st_uid, stat.st_gid) = ids.inside(stat.st_uid, stat.st_gid);
+        }
+        let found = Found { path: &path, dir, name: &name, stat, ids };
         visit(&found).with_context(|| format!("{path:?}"))?;
         if found.kind() == FileType::Directory {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let inner = openat(dir, &name, flags, Mode::empty()).with_context(|| format!("open {path:?}"))?;
-            walk_in(inner.as_fd(), &path, depth + 1, visit)?;
+            walk_in(inner.as_fd(), &path, depth + 1, ids, visit)?;
         }
     }
     Ok(())
@@ -97,12 +104,29 @@ impl Found<'_> {
             value.resize(64 << 10, 0);
             match lgetxattr(&path, name, &mut value[..]) {
                 Err(Errno::NODATA) => {}
-                length => xattrs.push((name.to_vec(), value[..length.context("read an extended attribute")?].to_vec())),
+                length => {
+                    let value = &value[..length.context("read an extended attribute")?];
+                    let value =
+                        if name == b"security.capability" { capability(value, self.ids) } else { value.to_vec() };
+                    xattrs.push((name.to_vec(), value));
+                }
             }
         }
         xattrs.sort();
         Ok(xattrs)
     }
+}
+
+/// A file capability that was given in a user namespace has that namespace's root in it (revision 3 of
+/// `struct vfs_ns_cap_data`, `capabilities(7)`). For the container it is one of plain root, as in revision 2.
+fn capability(value: &[u8], ids: Option<&Ids>) -> Vec<u8> {
+    if let (Some(ids), Some((&[a, b, c, 3], rest))) = (ids, value.split_first_chunk())
+        && let Some((data, root)) = rest.split_last_chunk()
+        && ids.inside(u32::from_le_bytes(*root), 0).0 == 0
+    {
+        return [&[a, b, c, 2], data].concat();
+    }
+    value.to_vec()
 }
 
 fn is_portable(name: &[u8]) -> bool {
@@ -126,4 +150,21 @@ pub(crate) fn descriptor_path(dir: BorrowedFd<'_>, name: &OsStr) -> PathBuf {
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.as_bytes());
     std::ffi::OsString::from_vec(path).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_lose_the_namespace_they_were_given_in() {
+        let ids: Ids = serde_json::from_str(r#"{"uids":[{"inside":0,"outside":100000,"count":9}],"gids":[]}"#).unwrap();
+        let plain = [[1, 0, 0, 2], [0, 4, 0, 0], [0; 4], [0; 4], [0; 4]].concat();
+        let rooted = |root: u32| [[1, 0, 0, 3], [0, 4, 0, 0], [0; 4], [0; 4], [0; 4], root.to_le_bytes()].concat();
+        assert_eq!(capability(&rooted(100_000), Some(&ids)), plain);
+        for other in [rooted(100_001), plain, b"\x01\0\0\x03".to_vec(), b"\x03".to_vec(), Vec::new()] {
+            assert_eq!(capability(&other, Some(&ids)), other);
+        }
+        assert_eq!(capability(&rooted(100_000), None), rooted(100_000));
+    }
 }
