@@ -34,13 +34,15 @@ use crate::{Background, Host, Subject};
 pub const REPORT: &str = "@@exercise ";
 /// What `todo!()` prints before the words of a hole.
 const HOLE: &str = "not yet implemented: exercise ";
+/// A virtual host for a program that nobody has looked at yet: a starter, or a learner's attempt.
+const LIMITS: &[&str] = &["--memory", "536870912", "--pids", "256", "--cpus", "1", "--timeout", "60"];
 /// Longer observations are cut: a learner reads the first lines.
 const LONGEST: usize = 600;
 
 /// Runs the test of an exercise in a virtual host; called first and only in a `#[test]`.
 pub fn exercise<F: FnOnce(&Exercise<'_>)>(id: &str, test: F) {
     let name = name_of(&test);
-    in_host(name, |host| {
+    in_host(name, LIMITS, |host| {
         let it = Exercise { host, id };
         let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(&it))) else { return };
         let failure = match panic.downcast::<Failure>() {

@@ -33,6 +33,8 @@ impl Hierarchy {
 pub struct Cgroups {
     /// In the order of the mount table.
     pub hierarchies: Vec<Hierarchy>,
+    /// Whether we have directories of our own in them: an ordinary user may have no right to.
+    pub made: bool,
 }
 
 impl Cgroups {
@@ -41,9 +43,13 @@ impl Cgroups {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").context("read the mount table")?;
         let membership = fs::read_to_string("/proc/self/cgroup").context("read our cgroups")?;
         let name = format!("suite-{}", std::process::id());
-        let cgroups = Cgroups { hierarchies: find(&mountinfo, &membership, &name) };
+        let mut cgroups = Cgroups { hierarchies: find(&mountinfo, &membership, &name), made: true };
         if cgroups.hierarchies.is_empty() {
             bail!(io::Error::new(io::ErrorKind::PermissionDenied, "no cgroup hierarchy is mounted"));
+        }
+        if !nix::unistd::geteuid().is_root() {
+            cgroups.delegated(&membership, &name, options);
+            return Ok(cgroups);
         }
         if let [only] = &cgroups.hierarchies[..] {
             delegate(only);
@@ -58,8 +64,39 @@ impl Cgroups {
         Ok(cgroups)
     }
 
+    /// As an ordinary user: beside our own cgroup, where v2 is alone and systemd has delegated that part to us.
+    ///
+    /// Not below our own: it has processes, and so may not hand controllers down ("no internal processes", cgroups(7)).
+    fn delegated(&mut self, membership: &str, name: &str, options: &Options) {
+        self.made = false;
+        let [only] = &mut self.hierarchies[..] else { return };
+        let own = own_path(membership, None);
+        let Some(parent) = Path::new(own.trim_start_matches('/')).parent().filter(|_| only.v1_options.is_none()) else {
+            return;
+        };
+        only.directory = only.mountpoint.join(parent).join(name);
+        self.made = make(only, options).is_ok();
+        if !self.made {
+            let _ = fs::remove_dir(&only.directory);
+        }
+    }
+
+    /// What limits there are, for people.
+    pub fn describe(&self, options: &Options) -> String {
+        let Options { memory, pids, .. } = options;
+        let cpus = options.cpus.map_or(String::new(), |cpus| format!(", {cpus} CPU"));
+        let world = if self.hierarchies.iter().any(|h| h.v1_options.is_some()) { "v1" } else { "v2" };
+        match self.made {
+            true => format!("a cgroup ({world}): {} MiB, {pids} processes{cpus}", memory >> 20),
+            false => format!("rlimits only, no cgroup was delegated: {} MiB a process, {pids} processes", memory >> 20),
+        }
+    }
+
     /// Moves a process into all of them.
     pub fn join(&self, pid: Pid) -> Result<()> {
+        if !self.made {
+            return Ok(());
+        }
         for hierarchy in &self.hierarchies {
             let file = hierarchy.directory.join("cgroup.procs");
             fs::write(&file, pid.to_string()).with_context(|| format!("write to {}", file.display()))?;
@@ -69,6 +106,9 @@ impl Cgroups {
 
     /// Every process below our directories, as the machine numbers them.
     pub fn processes(&self) -> Vec<i32> {
+        if !self.made {
+            return Vec::new();
+        }
         let mut all: Vec<i32> = self
             .hierarchies
             .iter()
@@ -83,6 +123,9 @@ impl Cgroups {
 
     /// Removes our directories and all below, once their processes are gone (the kernel is still at it for a moment).
     pub fn remove(&self) {
+        if !self.made {
+            return;
+        }
         for hierarchy in &self.hierarchies {
             for directory in below(&hierarchy.directory) {
                 // A frozen v1 process dies only when thawed.
@@ -193,6 +236,12 @@ fn make(hierarchy: &Hierarchy, options: &Options) -> io::Result<()> {
     if hierarchy.v1_options.is_none() {
         set("memory.max", options.memory.to_string())?;
         set("pids.max", options.pids.to_string())?;
+        if let Some(cpus) = options.cpus {
+            set("cpu.max", format!("{} 100000", cpus * 100_000))?;
+        }
+    }
+    if let (true, Some(cpus)) = (hierarchy.has("cpu"), options.cpus) {
+        set("cpu.cfs_quota_us", (cpus * 100_000).to_string())?;
     }
     if hierarchy.has("memory") {
         set("memory.limit_in_bytes", options.memory.to_string())?;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -21,6 +22,9 @@ use crate::options::Options;
 
 /// Called in process 1, which is in its cgroups already.
 pub fn run(options: &Options, cgroups: &Cgroups) -> Result<u8> {
+    if !cgroups.made {
+        limits(options)?;
+    }
     // No terminal of the machine's.
     setsid().context("make a session")?;
     // Only now: a cgroup namespace is rooted at what its maker is a member of.
@@ -50,10 +54,21 @@ pub fn run(options: &Options, cgroups: &Cgroups) -> Result<u8> {
     Ok(if code == 0 { LEAKED } else { code })
 }
 
+/// What an ordinary user without a cgroup has. Processes are counted per user namespace since Linux 5.14, so the limit is on
+/// those of the virtual host; memory is limited for each process alone.
+fn limits(options: &Options) -> Result<()> {
+    for (resource, most) in [(Resource::RLIMIT_NPROC, options.pids), (Resource::RLIMIT_DATA, options.memory)] {
+        setrlimit(resource, most, most).with_context(|| format!("set {resource:?}"))?;
+    }
+    // SAFETY: nice(2) takes a number. It leaves the machine to others.
+    let _ = unsafe { libc::nice(5) };
+    Ok(())
+}
+
 /// On v2 a cgroup has processes or children with controllers, not both: leave the root of our namespace to children.
 fn step_aside(cgroups: &Cgroups) -> Result<()> {
     let [only] = &cgroups.hierarchies[..] else { return Ok(()) };
-    if only.v1_options.is_some() {
+    if only.v1_options.is_some() || !cgroups.made {
         return Ok(());
     }
     let own = only.mountpoint.join("init");

@@ -11,12 +11,14 @@
 //! * [`options`]: the command line.
 //! * [`outside`]: the parent: cgroups, clone, the time limit, tidying up.
 //! * [`cgroups`]: which hierarchies the machine has, and our place in each.
+//! * [`ids`]: who is who in the virtual host of an ordinary user.
 //! * [`inside`]: process 1 of the virtual host: set up, canary, program, reaping, verdict.
 //! * [`mounts`]: the file system it sees.
 //! * [`leaks`]: before and after.
 //! * [`nftables`]: which tables there are, by netlink.
 
 mod cgroups;
+mod ids;
 mod inside;
 mod leaks;
 mod mounts;
@@ -32,7 +34,7 @@ const BROKEN: u8 = 96;
 const LEAKED: u8 = 97;
 /// The program did not end in time.
 const TIMED_OUT: u8 = 98;
-/// This machine cannot make virtual hosts (no privileges, no writable cgroups).
+/// This machine cannot make virtual hosts (no privileges: neither root's nor user namespaces).
 const UNABLE: u8 = 95;
 
 fn main() -> ExitCode {

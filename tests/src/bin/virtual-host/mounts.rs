@@ -154,7 +154,14 @@ fn mount_cgroups(cgroups: &Cgroups, links: &[(PathBuf, PathBuf)]) -> Result<()> 
 
 fn devices() -> Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    plain("devpts", "/dev/pts", Some("devpts"), flags, "ptmxmode=0666,mode=0620,gid=5").context("mount /dev/pts")?;
+    // The group tty, unless it has no id in our user namespace.
+    let terminals = ["ptmxmode=0666,mode=0620,gid=5", "ptmxmode=0666,mode=0620"];
+    terminals
+        .iter()
+        .map(|options| plain("devpts", "/dev/pts", Some("devpts"), flags, options))
+        .find(|done| *done != Err(Errno::EINVAL))
+        .unwrap_or(Err(Errno::EINVAL))
+        .context("mount /dev/pts")?;
     for (directory, kind, data) in [("/dev/shm", "tmpfs", "mode=1777"), ("/dev/mqueue", "mqueue", "")] {
         if Path::new(directory).is_dir() {
             plain(kind, directory, Some(kind), flags | MsFlags::MS_NODEV, data)
@@ -190,7 +197,11 @@ fn user_database() -> Result<()> {
         mount(Some(&copy), file, None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .with_context(|| format!("cover {file}"))?;
     }
-    nix::unistd::chown(HOME, Some(id.into()), Some(id.into())).context("give the home away")?;
+    // EINVAL: an ordinary user's virtual host may have one id only, and then everything in it is that one's.
+    match nix::unistd::chown(HOME, Some(id.into()), Some(id.into())) {
+        Ok(()) | Err(Errno::EINVAL) => {}
+        Err(error) => return Err(error).context("give the home away"),
+    }
     fs::set_permissions(HOME, fs::Permissions::from_mode(0o755))?;
     fs::set_permissions(WORK, fs::Permissions::from_mode(0o1777)).context("open the work directory")
 }

@@ -18,6 +18,10 @@ pub struct Options {
     pub memory: u64,
     /// Processes and threads in it.
     pub pids: u64,
+    /// How many processors' time it may use; as much as there is if `None`.
+    pub cpus: Option<u64>,
+    /// Whether to say, on standard error, what it is made of.
+    pub announce: bool,
     /// A directory to be seen as `/tmp/suite/bin`, readable by every user whatever its own parents permit.
     pub bin: Option<PathBuf>,
     /// Directories that stay writable.
@@ -27,7 +31,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads `[--timeout SECONDS] [--grace SECONDS] [--leftovers ignored] [--memory BYTES] [--pids N] [--bin DIR] [--keep DIR]… -- PROGRAM [ARGS…]`.
+    /// Reads `[--timeout SECONDS] [--grace SECONDS] [--leftovers ignored] [--memory BYTES] [--pids N] [--cpus N] [--announce yes] [--bin DIR] [--keep DIR]… -- PROGRAM [ARGS…]`.
     pub fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Options> {
         let mut options = Options {
             timeout: Duration::from_secs(300),
@@ -35,6 +39,8 @@ impl Options {
             strict: true,
             memory: 2 << 30,
             pids: 512,
+            cpus: None,
+            announce: false,
             bin: None,
             keep: Vec::new(),
             command: Vec::new(),
@@ -53,6 +59,8 @@ impl Options {
                 "--grace" => options.grace = Duration::from_secs(number()?),
                 "--memory" => options.memory = number()?,
                 "--pids" => options.pids = number()?,
+                "--cpus" => options.cpus = Some(number()?),
+                "--announce" => options.announce = value == "yes",
                 "--leftovers" => options.strict = value != "ignored",
                 "--bin" => options.bin = Some(value.into()),
                 "--keep" => options.keep.push(value.into()),

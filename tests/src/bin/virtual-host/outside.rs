@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::cgroups::Cgroups;
 use crate::options::Options;
-use crate::{TIMED_OUT, inside};
+use crate::{TIMED_OUT, ids, inside};
 
 /// Makes the host, waits for it, and removes what is ours on the machine: the cgroups.
 pub fn run(options: &Options) -> Result<u8> {
@@ -25,8 +25,13 @@ pub fn run(options: &Options) -> Result<u8> {
     // A test that is interrupted must not leave its host running.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("ask to die with the test")?;
     let cgroups = Cgroups::create(options)?;
+    let ordinary = !nix::unistd::geteuid().is_root();
+    if options.announce {
+        let user = if ordinary { "user, " } else { "" };
+        eprintln!("namespaces: {user}mount, PID, network, IPC, UTS, cgroup; limits: {}", cgroups.describe(options));
+    }
     let (gate, mut open) = std::io::pipe().context("make the gate")?;
-    match clone_into_new_namespaces()? {
+    match clone_into_new_namespaces(ordinary)? {
         Cloned::Child => {
             drop(open);
             process::exit(match wait_at(gate).and_then(|()| inside::run(options, &cgroups)) {
@@ -39,7 +44,7 @@ pub fn run(options: &Options) -> Result<u8> {
         }
         Cloned::Parent { pid, pidfd } => {
             drop(gate);
-            let joined = cgroups.join(pid);
+            let joined = cgroups.join(pid).and_then(|()| if ordinary { ids::map(pid) } else { Ok(()) });
             if joined.is_ok() {
                 open.write_all(b"!").context("open the gate")?;
             }
@@ -58,11 +63,15 @@ enum Cloned {
 }
 
 /// clone3(2): the child is process 1 of the new PID namespace, and no second fork is needed.
-fn clone_into_new_namespaces() -> Result<Cloned> {
+///
+/// An ordinary user needs a user namespace first, which then owns the others.
+fn clone_into_new_namespaces(ordinary: bool) -> Result<Cloned> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: all-zero is a valid clone_args.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = (libc::CLONE_NEWNS
+    let user = if ordinary { libc::CLONE_NEWUSER } else { 0 };
+    args.flags = (user
+        | libc::CLONE_NEWNS
         | libc::CLONE_NEWNET
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWIPC
