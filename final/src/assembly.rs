@@ -9,7 +9,7 @@ use cgroups::{Cgroup, DeviceRule, DeviceRules};
 use layers::{Layers, Upper};
 use namespaces::{Fresh, HostName, Isolation, Kind, Process, UserNamespace, rootless};
 use network::{Handle, Mode, Network};
-use rootfs::{Mount, Root as RootSource, Rootfs};
+use rootfs::{Device, DeviceWish, Mount, Root as RootSource, Rootfs};
 
 use crate::container::Container;
 use crate::description::Description;
@@ -45,7 +45,8 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
     isolations.push(Box::new(Fresh(fresh_kinds(description)?)));
 
     // Chapter 2: the cgroup, joined before anything is spent.
-    isolations.push(Box::new(cgroup(description)?));
+    let devices = devices(description)?;
+    isolations.push(Box::new(cgroup(description, &devices)?));
 
     // Chapter 5: the address is claimed and the files are written that chapter 3 binds.
     let network = network(container, description, &directory)?;
@@ -68,7 +69,7 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
     }));
 
     // Chapter 3: a root of its own.
-    isolations.push(Box::new(root_filesystem(description, &directory.join("rootfs"))?));
+    isolations.push(Box::new(root_filesystem(description, &directory.join("rootfs"), devices)?));
 
     // Chapter 1 again: the host name.
     if !description.shared_namespaces.iter().any(|kind| kind == "uts") {
@@ -81,7 +82,7 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
     // ANCHOR: engine
     // The engine's own: streams or a terminal, and privileges last.
     let ends = if description.terminal {
-        let terminal = Terminal::new(size);
+        let terminal = Terminal::new(size).with_console();
         let ends = terminal.ends();
         isolations.push(Box::new(terminal));
         ends
@@ -113,13 +114,24 @@ fn fresh_kinds(description: &Description) -> Result<Vec<Kind>> {
     Ok(kinds.into_iter().filter(|kind| !shared.contains(kind)).collect())
 }
 
-fn cgroup(description: &Description) -> Result<Cgroup> {
+/// The devices that it has besides the usual ones, as the host has them today. A privileged container has all.
+fn devices(description: &Description) -> Result<Vec<Device>> {
+    let mut wishes: Vec<DeviceWish> =
+        description.devices.iter().map(|wish| wish.parse()).collect::<Result<_>>().context("its devices")?;
+    if description.privileges.privileged && !rootless() {
+        wishes.push(DeviceWish::all());
+    }
+    rootfs::find_devices(&wishes)
+}
+
+fn cgroup(description: &Description, devices: &[Device]) -> Result<Cgroup> {
     let cgroup = Cgroup::new(&description.cgroup, description.limits.clone());
     // No list of devices: every one is allowed. In a user namespace of an ordinary user none can be opened anyway.
     if description.privileges.privileged || rootless() {
         return Ok(cgroup);
     }
     let rules: Vec<DeviceRule> = description.device_rules.iter().map(|rule| rule.parse()).collect::<Result<_>>()?;
+    let rules = rules.into_iter().chain(devices.iter().map(Device::rule));
     Ok(cgroup.devices(DeviceRules::usual().and(rules)))
 }
 
@@ -143,8 +155,9 @@ fn namespace_of(container: &Container, target: &str) -> Result<OwnedFd> {
     Ok(fs::File::open(&path).with_context(|| format!("open {path}"))?.into())
 }
 
-fn root_filesystem(description: &Description, at: &Path) -> Result<Rootfs> {
+fn root_filesystem(description: &Description, at: &Path, devices: Vec<Device>) -> Result<Rootfs> {
     let mut root = Rootfs::new(RootSource::Mounted(at.to_path_buf()));
+    root.devices = devices;
     root.read_only = description.read_only;
     root.mounts = description.mounts.iter().map(Mount::try_from).collect::<Result<_>>()?;
     if description.privileges.unmasked {

@@ -53,6 +53,9 @@ pub struct Description {
     pub cgroup: String,
     /// Rules for devices besides the usual ones, as `--device-cgroup-rule` writes them.
     pub device_rules: Vec<String>,
+    /// Devices of the host besides the usual ones, as `--device` writes them.
+    #[serde(default)]
+    pub devices: Vec<String>,
     /// The layers of its image, base first.
     pub layers: Vec<PathBuf>,
     /// Their diff IDs.

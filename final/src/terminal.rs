@@ -25,13 +25,19 @@ const UNIX98_PTY_SLAVE_MAJOR: u32 = 136;
 /// A terminal as standard input, output and error, and as the controlling terminal of a new session.
 pub struct Terminal {
     size: WindowSize,
+    console: bool,
     ends: EndsHandle,
 }
 
 impl Terminal {
     /// A terminal of this size.
     pub fn new(size: WindowSize) -> Terminal {
-        Terminal { size, ends: EndsHandle::default() }
+        Terminal { size, console: false, ends: EndsHandle::default() }
+    }
+
+    /// The same, also as the container's `/dev/console`: the one that the container is started with is.
+    pub fn with_console(self) -> Terminal {
+        Terminal { console: true, ..self }
     }
 
     /// Our end, once the container stands.
@@ -52,6 +58,9 @@ impl Isolation for Terminal {
         let device = fstat(&terminal).context("look at the terminal")?.st_rdev;
         ensure!(rustix::fs::major(device) == UNIX98_PTY_SLAVE_MAJOR, "the container's terminal is none");
         resize(master.as_fd(), self.size)?;
+        if self.console {
+            rootfs::bind_console(terminal.as_fd()).context("make the terminal the console")?;
+        }
         setsid().context("begin a session")?;
         rustix::process::ioctl_tiocsctty(&terminal).context("take the terminal as the controlling one")?;
         dup2_stdin(&terminal)?;

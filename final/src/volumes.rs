@@ -3,10 +3,10 @@
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rootfs::{Mount, MountSource, Propagation, Volume, VolumeSource};
+use rootfs::{Mount, MountSource, Propagation, Reach, Volume, VolumeSource};
 use rustix::mount::MountAttrFlags;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub struct SavedMount {
     /// Of a bind: what, on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<PathBuf>,
+    /// Of a bind: a path inside the source, if not all of it is wanted.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub below: PathBuf,
     /// Of a bind: whether what is mounted below the source comes along.
     #[serde(default)]
     pub recursive: bool,
@@ -31,6 +34,12 @@ pub struct SavedMount {
     pub create: bool,
     /// The `MOUNT_ATTR_…` flags of `mount_setattr(2)`.
     pub attributes: u32,
+    /// Whether they are for the topmost mount of a tree alone.
+    #[serde(default)]
+    pub top_only: bool,
+    /// Whether owners are shown by the maps of the container's user namespace.
+    #[serde(default)]
+    pub idmap: bool,
     /// The file system's own options.
     #[serde(default)]
     pub data: Vec<String>,
@@ -51,7 +60,9 @@ impl SavedMount {
 impl From<&Mount> for SavedMount {
     fn from(mount: &Mount) -> SavedMount {
         let (kind, bind) = match &mount.source {
-            MountSource::Bind { path, recursive, create } => ("bind", Some((path.clone(), *recursive, *create))),
+            MountSource::Bind { path, below, recursive, create } => {
+                ("bind", Some((path.clone(), below.clone(), *recursive, *create)))
+            }
             MountSource::Tmpfs => ("tmpfs", None),
             MountSource::Dev => ("dev", None),
             MountSource::Proc => ("proc", None),
@@ -65,14 +76,18 @@ impl From<&Mount> for SavedMount {
             Propagation::Slave => "slave",
             Propagation::Shared => "shared",
         };
-        let (source, recursive, create) = bind.map_or((None, false, false), |(path, r, c)| (Some(path), r, c));
+        let (source, below, recursive, create) =
+            bind.map_or((None, PathBuf::new(), false, false), |(path, below, r, c)| (Some(path), below, r, c));
         SavedMount {
             destination: mount.destination.clone(),
             kind: kind.into(),
             source,
+            below,
             recursive,
             create,
             attributes: mount.attributes.bits(),
+            top_only: mount.reach == Reach::Mount,
+            idmap: mount.idmap,
             data: mount.data.clone(),
             propagation: propagation.into(),
             volume: None,
@@ -87,6 +102,7 @@ impl TryFrom<&SavedMount> for Mount {
         let source = match saved.kind.as_str() {
             "bind" => MountSource::Bind {
                 path: saved.source.clone().context("a bind without a source")?,
+                below: saved.below.clone(),
                 recursive: saved.recursive,
                 create: saved.create,
             },
@@ -101,6 +117,8 @@ impl TryFrom<&SavedMount> for Mount {
         };
         let mut mount = Mount::new(source, &saved.destination);
         mount.attributes = MountAttrFlags::from_bits_retain(saved.attributes);
+        mount.reach = if saved.top_only { Reach::Mount } else { Reach::Tree };
+        mount.idmap = saved.idmap;
         mount.data = saved.data.clone();
         mount.propagation = match saved.propagation.as_str() {
             "slave" => Propagation::Slave,
@@ -109,6 +127,10 @@ impl TryFrom<&SavedMount> for Mount {
         };
         Ok(mount)
     }
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 /// Where a volume lies on the host; made if it is new. A name is a plain file name, as containers' names are.
@@ -137,6 +159,14 @@ mod tests {
     fn what_is_written_down_is_what_was_planned() {
         let mut mounts = rootfs::default_mounts();
         mounts.push(Mount::bind("/srv", "/data").read_only());
+        let long = "type=bind,src=/a,dst=/b,ro,idmap,bind-recursive=writable,bind-propagation=rslave";
+        let short = "db:/c:nosuid";
+        let wishes = rootfs::RootfsArgs {
+            mounts: [long, "src=db,dst=/d,volume-subpath=x/y"].map(|text| text.parse().unwrap()).into(),
+            volumes: vec![short.parse().unwrap()],
+            ..Default::default()
+        };
+        mounts.extend(wishes.user_mounts(|_| Ok("/volumes/db/_data".into())).unwrap());
         for mount in mounts {
             let text = serde_json::to_string(&SavedMount::from(&mount)).unwrap();
             let saved: SavedMount = serde_json::from_str(&text).unwrap();

@@ -3,13 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
+use cgroups::devices::{READ, WRITE};
 use cgroups::parse_bytes;
 use clap::Args;
-use namespaces::Process;
+use namespaces::{Process, rootless};
 
+use crate::device::Device;
+use crate::device_wish::DeviceWish;
 use crate::mount::{Mount, MountSource, default_mounts};
 use crate::plan::plan;
-use crate::volume::{Volume, VolumeSource, parse_tmpfs};
+use crate::rootfs::{Root, Rootfs};
+use crate::tmpfs::parse_tmpfs;
+use crate::volume::{Volume, VolumeSource};
 use crate::wish::MountWish;
 
 /// What is mounted in the container, and where the process stands in it. Spelled as `docker run` spells it.
@@ -32,6 +37,10 @@ pub struct RootfsArgs {
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub shm_size: Option<u64>,
 
+    /// Give it a device of the host, or all in a directory: HOST[:CONTAINER[:rwm]] (may be repeated)
+    #[arg(long = "device", value_name = "HOST[:CONTAINER[:rwm]]")]
+    pub devices: Vec<DeviceWish>,
+
     /// Make the root filesystem read-only
     #[arg(long)]
     pub read_only: bool,
@@ -42,6 +51,17 @@ pub struct RootfsArgs {
 }
 
 impl RootfsArgs {
+    /// The root filesystem of a container that has no volumes but directories of the host.
+    ///
+    /// Its devices open only if the cgroup permits it too: see [`Device::rule`].
+    pub fn rootfs(&self, root: Root) -> Result<Rootfs> {
+        let mut rootfs = Rootfs::new(root);
+        rootfs.mounts = self.mounts()?;
+        rootfs.devices = find_devices(&self.devices)?;
+        rootfs.read_only = self.read_only;
+        Ok(rootfs)
+    }
+
     /// All mounts of a container that has no volumes but directories of the host.
     pub fn mounts(&self) -> Result<Vec<Mount>> {
         plan(self.default_mounts(), self.user_mounts(without_store)?)
@@ -99,6 +119,19 @@ impl RootfsArgs {
         }
         Ok(())
     }
+}
+
+/// The devices that are meant, as the host has them now.
+pub fn find_devices(wishes: &[DeviceWish]) -> Result<Vec<Device>> {
+    let mut devices = Vec::new();
+    for wish in wishes {
+        ensure!(
+            wish.access & (READ | WRITE) == (READ | WRITE) || !rootless(),
+            "--device {wish}: to permit less than reading and writing takes a device cgroup, which is root's to make"
+        );
+        devices.extend(wish.find()?);
+    }
+    Ok(devices)
 }
 
 /// Nobody keeps volumes in this chapter.

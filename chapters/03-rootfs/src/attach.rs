@@ -6,17 +6,16 @@
 use std::io;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
-use crate::filesystem::{Refused, clone_tree, host_instance, new_filesystem};
+use crate::filesystem::{Refused, host_instance, new_filesystem, new_filesystem_called};
 use crate::in_root::{self, Leaf, Links, open_in_root};
 use crate::mount::{Mount, MountSource};
 use crate::plan::may_cover_proc;
-use crate::sys::Reach;
 use crate::{cgroupfs, dev};
 
 /// Mounts `mount` inside `root`. `clone` is the clone of its source, if it is a bind.
@@ -26,7 +25,11 @@ pub(crate) fn attach(root: BorrowedFd<'_>, mount: &Mount, clone: Option<OwnedFd>
     let attributes = mount.attributes;
     let detached = match &mount.source {
         MountSource::Bind { .. } => clone.context("its source was not cloned")?,
-        MountSource::Tmpfs => new_filesystem("tmpfs", &tmpfs_options(root, mount), attributes)?,
+        MountSource::Tmpfs => {
+            // Docker's name for it, by which people look for it in `df`.
+            let name = if mount.destination == Path::new("/dev/shm") { "shm" } else { "tmpfs" };
+            new_filesystem_called("tmpfs", name, &tmpfs_options(root, mount), attributes)?
+        }
         MountSource::Dev => new_filesystem("tmpfs", &mount.data, attributes)?,
         MountSource::Proc => proc(mount)?,
         MountSource::Sysfs => new_or_host(mount, "sysfs", "/sys")?,
@@ -50,21 +53,6 @@ pub(crate) fn attach(root: BorrowedFd<'_>, mount: &Mount, clone: Option<OwnedFd>
 pub(crate) fn put(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<()> {
     let both_are_fds = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, "", place, "", both_are_fds).context("move_mount")
-}
-
-/// Clones the source of a bind, as it will be attached.
-pub(crate) fn clone_source(mount: &Mount) -> Result<OwnedFd> {
-    let MountSource::Bind { path, recursive, .. } = &mount.source else {
-        bail!("{mount} has no source to clone");
-    };
-    let reach = if *recursive { Reach::Tree } else { Reach::Mount };
-    let tree = clone_tree(CWD, path.as_path(), reach, mount.attributes, mount.propagation);
-    tree.map_err(|errno| match errno {
-        Errno::NOENT => anyhow!("the host path {} does not exist", path.display()),
-        Errno::INVAL if !recursive => anyhow!("{} covers mounts that may not be left out here", path.display()),
-        // The errno stays reachable: EPERM means "try again inside".
-        errno => anyhow::Error::new(errno).context(format!("open_tree {}", path.display())),
-    })
 }
 
 /// The place for `mount` inside `root`, made if it is missing.

@@ -17,7 +17,7 @@ use rustix::mount::{
 };
 use rustix::path::Arg;
 
-use crate::mount::Propagation;
+use crate::propagation::Propagation;
 use crate::sys::{Reach, mount_setattr};
 
 /// A new instance of the filesystem `kind`, attached nowhere. `data` are its options, `key=value` or `key`.
@@ -26,9 +26,18 @@ pub(crate) fn new_filesystem<S: AsRef<str>>(
     data: &[S],
     attributes: MountAttrFlags,
 ) -> Result<OwnedFd, Refused> {
+    new_filesystem_called(kind, kind, data, attributes)
+}
+
+/// The same, with a name of its own for what `mount` and `df` print as the device.
+pub(crate) fn new_filesystem_called<S: AsRef<str>>(
+    kind: &str,
+    name: &str,
+    data: &[S],
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Refused> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| Refused::new(kind, "fsopen", errno))?;
-    // What `mount` prints as the device.
-    fsconfig_set_string(&context, "source", kind).map_err(|errno| Refused::new(kind, "source", errno))?;
+    fsconfig_set_string(&context, "source", name).map_err(|errno| Refused::new(kind, "source", errno))?;
     for option in data {
         let set = match option.as_ref().split_once('=') {
             Some((key, value)) => fsconfig_set_string(&context, key, value),

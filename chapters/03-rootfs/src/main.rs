@@ -9,7 +9,7 @@ use cgroups::CgroupArgs;
 use clap::{Args, Parser, Subcommand};
 use namespaces::process::DEFAULT_PATH;
 use namespaces::{NamespaceArgs, Process, run_to_end};
-use rootfs::{Root, Rootfs, RootfsArgs, undo};
+use rootfs::{Device, Root, RootfsArgs, undo};
 
 /// A process with its own root: pivot_root, /proc, /sys, /dev, volumes.
 ///
@@ -28,6 +28,7 @@ Examples:
   ch03 run --rootfs box sh                      a shell with box as its root
   ch03 run --rootfs box mount                   what is mounted, all of it
   ch03 run --rootfs box -v /srv:/srv:ro ls /srv a directory of the host, read-only
+  ch03 run --rootfs box --device /dev/fuse ls -l /dev
   ch03 run --rootfs box --read-only --tmpfs /tmp sh -c 'echo x >/tmp/x; echo x >/x'
 
 An ordinary user can run all of it: a user namespace is added by itself. The root should then belong to that user.
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(args: Run) -> Result<i32> {
+fn run(mut args: Run) -> Result<i32> {
     let mut process = Process::new(args.command);
     // The host's environment means nothing in there, but for the terminal.
     process.set_env("PATH", DEFAULT_PATH);
@@ -73,11 +74,10 @@ fn run(args: Run) -> Result<i32> {
     process.init = args.namespaces.init;
     args.files.set_cwd(&mut process)?;
 
+    let rootfs = args.files.rootfs(Root::Directory(args.rootfs))?;
+    args.limits.device_cgroup_rule.extend(rootfs.devices.iter().map(Device::rule));
     let id = std::process::id().to_string();
     let mut isolations = args.limits.isolations(&args.namespaces, "ch03", &id)?;
-    let mut rootfs = Rootfs::new(Root::Directory(args.rootfs));
-    rootfs.mounts = args.files.mounts()?;
-    rootfs.read_only = args.files.read_only;
     isolations.push(Box::new(rootfs));
     Ok(run_to_end(process, isolations, undo)?.code())
 }

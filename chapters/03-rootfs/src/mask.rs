@@ -17,7 +17,7 @@ use crate::attach::put;
 use crate::dev::host_null;
 use crate::filesystem::{clone_tree, new_filesystem};
 use crate::in_root::open_in_root_nofollow;
-use crate::mount::Propagation;
+use crate::propagation::Propagation;
 use crate::sys::Reach;
 
 /// What Docker hides (moby's `DefaultLinuxSpec`, August 2026).

@@ -4,7 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+use rustix::mount::MountAttrFlags;
+
+use crate::propagation::Propagation;
+use crate::sys::Reach;
 
 use MountAttrFlags as Attr;
 
@@ -15,12 +18,18 @@ pub struct Mount {
     pub destination: PathBuf,
     /// What.
     pub source: MountSource,
-    /// How: read-only, nosuid, nodev, noexec … A bind passes them on to everything mounted below its source.
+    /// How: read-only, nosuid, nodev, noexec …
     pub attributes: MountAttrFlags,
+    /// Of a bind: whether the attributes hold for everything mounted below its source as well. They should: in a volume
+    /// that is read-only, a writable mount is a hole.
+    pub reach: Reach,
     /// The filesystem's own options, as `mode=755` or `newinstance` (`proc(5)`, `tmpfs(5)`, the kernel's devpts.rst).
     pub data: Vec<String>,
     /// How later mounts spread between the source and the container. Only binds have something to spread to.
     pub propagation: Propagation,
+    /// Of a bind: whether owners are shown by the maps of the container's user namespace, so that what is root's on the
+    /// host is root's inside.
+    pub idmap: bool,
 }
 
 /// What is mounted.
@@ -30,6 +39,8 @@ pub enum MountSource {
     Bind {
         /// Its path, for the caller's root and working directory.
         path: PathBuf,
+        /// A path inside that directory, if not all of it is wanted. Links are followed as if the directory were `/`.
+        below: PathBuf,
         /// Whether what is mounted below it comes along.
         recursive: bool,
         /// Whether a missing one is made, as a directory: Docker does so for `-v`, not for `--mount`.
@@ -51,16 +62,11 @@ pub enum MountSource {
     Cgroup,
 }
 
-/// How mounts that appear later on one side of a bind are seen on the other (`mount_namespaces(7)`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Propagation {
-    /// Not at all.
-    #[default]
-    Private,
-    /// From the host into the container.
-    Slave,
-    /// Both ways.
-    Shared,
+impl MountSource {
+    /// What exists at `path` on the host.
+    pub fn bind(path: impl Into<PathBuf>, recursive: bool) -> Self {
+        Self::Bind { path: path.into(), below: PathBuf::new(), recursive, create: false }
+    }
 }
 
 impl Mount {
@@ -70,14 +76,16 @@ impl Mount {
             destination: destination.into(),
             source,
             attributes: Attr::empty(),
+            reach: Reach::Tree,
             data: Vec::new(),
             propagation: Propagation::Private,
+            idmap: false,
         }
     }
 
     /// Binds what exists at `path` on the host, with everything mounted below it.
     pub fn bind(path: impl Into<PathBuf>, destination: impl Into<PathBuf>) -> Self {
-        Self::new(MountSource::Bind { path: path.into(), recursive: true, create: false }, destination)
+        Self::new(MountSource::bind(path, true), destination)
     }
 
     /// The same mount, read-only, recursively.
@@ -103,7 +111,7 @@ impl Mount {
             }
         }
         let source = match kind {
-            _ if bind => MountSource::Bind { path: source.into(), recursive, create: false },
+            _ if bind => MountSource::bind(source, recursive),
             "tmpfs" if destination.as_os_str() == "/dev" => MountSource::Dev,
             "tmpfs" => MountSource::Tmpfs,
             "proc" => MountSource::Proc,
@@ -130,6 +138,7 @@ impl Mount {
                 Some(Generic::Set(attribute)) => self.attributes |= attribute,
                 Some(Generic::Clear(attribute)) => self.attributes -= attribute,
                 Some(Generic::Propagation(propagation)) => self.propagation = propagation,
+                Some(Generic::IdMap) => self.idmap = true,
                 Some(Generic::Nothing) => {}
                 None => self.data.push(option.to_owned()),
             }
@@ -152,6 +161,7 @@ pub(crate) enum Generic {
     Set(MountAttrFlags),
     Clear(MountAttrFlags),
     Propagation(Propagation),
+    IdMap,
     Nothing,
 }
 
@@ -175,6 +185,7 @@ pub(crate) fn generic_option(name: &str) -> Option<Generic> {
         "private" | "rprivate" => Generic::Propagation(Propagation::Private),
         "slave" | "rslave" => Generic::Propagation(Propagation::Slave),
         "shared" | "rshared" => Generic::Propagation(Propagation::Shared),
+        "idmap" | "ridmap" => Generic::IdMap,
         // The defaults, and what has no meaning inside a container.
         "defaults" | "relatime" | "rrelatime" | "atime" | "ratime" | "diratime" | "rdiratime" | "async" => {
             Generic::Nothing
@@ -183,23 +194,15 @@ pub(crate) fn generic_option(name: &str) -> Option<Generic> {
     })
 }
 
-impl Propagation {
-    /// The type that a clone of a mount is given. A clone is in its original's peer group, so that shared needs no change.
-    pub(crate) fn flag(self) -> Option<MountPropagationFlags> {
-        match self {
-            Self::Private => Some(MountPropagationFlags::PRIVATE),
-            Self::Slave => Some(MountPropagationFlags::DOWNSTREAM),
-            Self::Shared => None,
-        }
-    }
-}
-
 /// As errors name it: `/srv on /data`, `proc on /proc`.
 impl fmt::Display for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let on = self.destination.display();
         match &self.source {
-            MountSource::Bind { path, .. } => write!(f, "{} on {on}", path.display()),
+            MountSource::Bind { path, below, .. } if below.as_os_str().is_empty() => {
+                write!(f, "{} on {on}", path.display())
+            }
+            MountSource::Bind { path, below, .. } => write!(f, "{} on {on}", path.join(below).display()),
             MountSource::Tmpfs | MountSource::Dev => write!(f, "tmpfs on {on}"),
             MountSource::Proc => write!(f, "proc on {on}"),
             MountSource::Sysfs => write!(f, "sysfs on {on}"),
@@ -252,7 +255,7 @@ mod tests {
     #[test]
     fn a_bind_of_the_runtime_spec() {
         let mount = from_spec("none", "/data", &["rbind", "rro"]).unwrap();
-        let source = MountSource::Bind { path: "/source".into(), recursive: true, create: false };
+        let source = MountSource::bind("/source", true);
         assert_eq!((mount.source, mount.attributes), (source, Attr::MOUNT_ATTR_RDONLY));
         let mount = from_spec("bind", "/data", &[]).unwrap();
         assert!(matches!(mount.source, MountSource::Bind { recursive: false, .. }));

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Result, bail, ensure};
 
 use crate::in_root::clean;
-use crate::mount::{Mount, Propagation};
+use crate::mount::Mount;
+use crate::propagation::Propagation;
 
 /// What may be mounted over below `/proc`: single files that programs such as lxcfs replace with ones that tell of the
 /// container's limits. Anywhere else a mount could make `/proc/self/attr` or the like a file of the attacker's, and what a
@@ -48,7 +49,7 @@ pub fn plan(defaults: Vec<Mount>, user: Vec<Mount>) -> Result<Vec<Mount>> {
             "nothing may be mounted on {}: what is under /proc tells about processes, and engines rely on it",
             mount.destination.display()
         );
-        ensure!(taken.insert(mount.destination.clone()), "two mounts on {}", mount.destination.display());
+        ensure!(taken.insert(mount.destination.clone()), "Duplicate mount point: {}", mount.destination.display());
     }
     for shared in user.iter().filter(|mount| mount.propagation == Propagation::Shared) {
         let below = |mount: &&Mount| {

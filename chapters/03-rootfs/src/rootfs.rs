@@ -1,23 +1,22 @@
 //! The isolation itself: a new root, from the clones made outside to the pivot inside.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use namespaces::{Birth, Gate, Isolation, Kind, Process};
+use anyhow::{Context, Result, ensure};
+use namespaces::{Birth, Child, Gate, Isolation, Kind, Process};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode};
-use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MoveMountFlags, move_mount};
 use rustix::process::umask;
 
-use crate::attach::{attach, clone_source};
-use crate::dev::Device;
-use crate::filesystem::clone_tree;
+use crate::attach::attach;
+use crate::device::Device;
 use crate::in_root::mkdir_all_in_root;
 use crate::mask::{self, default_masked_paths, default_readonly_paths};
-use crate::mount::{Mount, MountSource, Propagation, default_mounts};
+use crate::mount::{Mount, MountSource, default_mounts};
 use crate::pivot::{make_private, pivot_into};
+use crate::source::{clone_inside, clone_outside, clone_root, map_owners, permitted};
 use crate::sys::{Reach, mount_setattr};
 
 /// A root filesystem of one's own: a directory as `/`, mounts in it, and no way back to the host's.
@@ -80,10 +79,17 @@ impl Isolation for Rootfs {
         if let Root::Directory(path) = &self.root {
             let found = fs::metadata(path).with_context(|| format!("look for the root {}", path.display()))?;
             ensure!(found.is_dir(), "the root {} is not a directory", path.display());
-            self.clones.root = outside(clone_root(path))?;
+            self.clones.root = permitted(clone_root(path))?;
         }
         for mount in &self.mounts {
             self.clones.mounts.push(clone_outside(mount).with_context(|| format!("mount {mount}"))?);
+        }
+        Ok(())
+    }
+
+    fn outside(&mut self, child: &Child) -> Result<()> {
+        for (mount, clone) in self.mounts.iter().zip(&self.clones.mounts).filter(|(mount, _)| mount.idmap) {
+            map_owners(mount, clone.as_ref().map(AsFd::as_fd), child).with_context(|| format!("mount {mount}"))?;
         }
         Ok(())
     }
@@ -119,7 +125,7 @@ impl Rootfs {
     fn clone_the_rest(&mut self) -> Result<()> {
         for (mount, clone) in self.mounts.iter().zip(&mut self.clones.mounts) {
             if clone.is_none() && matches!(mount.source, MountSource::Bind { .. }) {
-                *clone = Some(clone_source(mount).with_context(|| format!("mount {mount}"))?);
+                *clone = Some(clone_inside(mount).with_context(|| format!("mount {mount}"))?);
             }
         }
         Ok(())
@@ -154,35 +160,5 @@ impl Rootfs {
                 .context("make the root read-only")?;
         }
         Ok(())
-    }
-}
-
-fn clone_root(path: &Path) -> Result<OwnedFd> {
-    clone_tree(CWD, path, Reach::Tree, MountAttrFlags::empty(), Propagation::Private)
-        .with_context(|| format!("clone the root {}", path.display()))
-}
-
-/// Clones the source of a bind from outside, if `mount` is one, after making it if that is asked for.
-fn clone_outside(mount: &Mount) -> Result<Option<OwnedFd>> {
-    let MountSource::Bind { path, create, .. } = &mount.source else { return Ok(None) };
-    match fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && *create => {
-            fs::create_dir_all(path).with_context(|| format!("make the missing {}", path.display()))?;
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(anyhow!("{} does not exist on the host (create it, or mend the path)", path.display()));
-        }
-        Err(error) => return Err(error).with_context(|| format!("look at {}", path.display())),
-        Ok(_) => {}
-    }
-    outside(clone_source(mount))
-}
-
-/// A clone made outside; none, where that is not ours to do. An ordinary user owns no mount namespace until the child has
-/// one, whose user namespace is its own: the child will clone, with the same user's rights.
-fn outside(clone: Result<OwnedFd>) -> Result<Option<OwnedFd>> {
-    match clone {
-        Err(error) if error.downcast_ref::<Errno>() == Some(&Errno::PERM) => Ok(None),
-        clone => clone.map(Some),
     }
 }

@@ -37,14 +37,11 @@ pub fn mount_setattr(
     attributes: MountAttrFlags,
     propagation: Option<MountPropagationFlags>,
 ) -> Result<(), Errno> {
+    let access_time = attributes & MountAttrFlags::MOUNT_ATTR__ATIME;
     let attr = MountAttr {
         set: attributes.bits().into(),
         // The access time's three settings are one field, which is cleared before it is set.
-        clear: if attributes.intersects(MountAttrFlags::MOUNT_ATTR__ATIME) {
-            MountAttrFlags::MOUNT_ATTR__ATIME.bits().into()
-        } else {
-            0
-        },
+        clear: if access_time.is_empty() { 0 } else { MountAttrFlags::MOUNT_ATTR__ATIME.bits().into() },
         propagation: propagation.map_or(0, |kind| kind.bits().into()),
         userns_fd: 0,
     };

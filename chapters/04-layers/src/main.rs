@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use layers::args::{LayerArgs, Scratch, lower, unpack_file};
 use layers::{diff, pack, pack_above, undo};
 use namespaces::{NamespaceArgs, Process, run_to_end};
-use rootfs::{Root, Rootfs, RootfsArgs};
+use rootfs::{Device, Root, RootfsArgs};
 
 /// A process whose root is made of layers: many read-only, shared; one of its own on top.
 ///
@@ -102,17 +102,16 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(args: Run) -> Result<i32> {
+fn run(mut args: Run) -> Result<i32> {
     let mut process = Process::new(args.command);
     process.init = args.namespaces.init;
     args.files.set_cwd(&mut process)?;
 
     let scratch = Scratch::new()?;
-    let mut isolations = args.limits.isolations(&args.namespaces, "ch04", &std::process::id().to_string())?;
     let layers = args.layers.isolation(&scratch)?;
-    let mut rootfs = Rootfs::new(Root::Mounted(layers.mountpoint.clone()));
-    rootfs.mounts = args.files.mounts()?;
-    rootfs.read_only = args.files.read_only;
+    let rootfs = args.files.rootfs(Root::Mounted(layers.mountpoint.clone()))?;
+    args.limits.device_cgroup_rule.extend(rootfs.devices.iter().map(Device::rule));
+    let mut isolations = args.limits.isolations(&args.namespaces, "ch04", &std::process::id().to_string())?;
     isolations.push(Box::new(layers));
     isolations.push(Box::new(rootfs));
     Ok(run_to_end(process, isolations, undo)?.code())

@@ -11,7 +11,7 @@ use layers::args::{LayerArgs, Scratch};
 use namespaces::{Kind, NamespaceArgs, Process, rootless};
 use network::run::{collect_dead, passing_id, run_to_end};
 use network::{Bridge, Endpoint, Mode, Network, NetworkArgs, file_mounts, leases};
-use rootfs::{Root, Rootfs, RootfsArgs};
+use rootfs::{Device, Root, RootfsArgs};
 
 /// A process with an address of its own: a bridge, NAT, published ports, names.
 ///
@@ -110,16 +110,15 @@ fn run(mut args: Run) -> Result<i32> {
 
     let scratch = Scratch::new()?;
     let files = scratch.directory("files")?;
-    let mut isolations = args.limits.isolations(&args.namespaces, "ch05", &id)?;
     // Only what the caller cannot know.
     let announce = options.ports.iter().any(|port| port.host_port != port.host_port_end || port.host_port == 0);
     let network = Network::new(options, bridge, &id, &hostname, Some(files.clone()));
     let handle = network.handle();
     let layers = args.layers.isolation(&scratch)?;
-    let mut rootfs = Rootfs::new(Root::Mounted(layers.mountpoint.clone()));
-    rootfs.mounts = args.files.mounts()?;
+    let mut rootfs = args.files.rootfs(Root::Mounted(layers.mountpoint.clone()))?;
     rootfs.mounts.extend(file_mounts(&files, &rootfs.mounts));
-    rootfs.read_only = args.files.read_only;
+    args.limits.device_cgroup_rule.extend(rootfs.devices.iter().map(Device::rule));
+    let mut isolations = args.limits.isolations(&args.namespaces, "ch05", &id)?;
     isolations.push(Box::new(network));
     isolations.push(Box::new(layers));
     isolations.push(Box::new(rootfs));

@@ -12,7 +12,7 @@ use layers::{Layers, Upper};
 use namespaces::{Kind, NamespaceArgs, rootless};
 use network::run::{collect_dead, passing_id, run_to_end};
 use network::{Bridge, Mode, Network, NetworkArgs, file_mounts};
-use rootfs::{Root, Rootfs, RootfsArgs};
+use rootfs::{Device, Root, RootfsArgs};
 
 use crate::Wire;
 
@@ -77,10 +77,9 @@ pub fn run(root: &Path, store: &Store, mut args: Run) -> Result<i32> {
     let network = Network::new(options, bridge, &id, &hostname, Some(files.clone()));
     let handle = network.handle();
 
-    let mut rootfs = Rootfs::new(Root::Mounted(layers.mountpoint.clone()));
-    rootfs.mounts = args.files.mounts()?;
+    let mut rootfs = args.files.rootfs(Root::Mounted(layers.mountpoint.clone()))?;
     rootfs.mounts.extend(file_mounts(&files, &rootfs.mounts));
-    rootfs.read_only = args.files.read_only;
+    args.limits.device_cgroup_rule.extend(rootfs.devices.iter().map(Device::rule));
 
     let mut isolations = args.limits.isolations(&args.namespaces, "ch06", &id)?;
     isolations.push(Box::new(network));

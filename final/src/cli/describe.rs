@@ -85,6 +85,7 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
             limits: limits.clone(),
             cgroup: args.cgroup.path(&root.cgroup(), id),
             device_rules: args.cgroup.device_cgroup_rule.iter().map(ToString::to_string).collect(),
+            devices: args.rootfs.devices.iter().map(ToString::to_string).collect(),
             layers: layers.clone(),
             diff_ids: image.diff_ids().to_vec(),
             mounts: mounts.iter().map(|mount| saved(mount, &args.rootfs)).collect(),
