@@ -158,7 +158,7 @@ fn process(state: &State) -> Result<Option<OwnedFd>> {
 }
 
 fn send(process: &OwnedFd, number: i32) -> Result<()> {
-    let signal = rustix::process::Signal::from_named_raw(number).with_context(|| format!("no signal {number}"))?;
+    let signal = namespaces::signals::by_number(number).with_context(|| format!("no signal {number}"))?;
     match pidfd_send_signal(process, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error).context("send the signal"),

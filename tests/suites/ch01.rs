@@ -138,16 +138,25 @@ fn enter_joins_a_running_one() {
 #[test]
 fn list_shows_who_is_where() {
     host(|host| {
-        let mut running = host.start("ch01", ["run", "/tmp/suite/bin/payload", "wait"]);
+        let mut running = host.start("ch01", ["run", "--share", "ipc", "/tmp/suite/bin/payload", "wait"]);
         running.wait_for("ready");
         let pid = child_of(&running).to_string();
         let rows = text(&host.chapter(1, ["list", &pid]).assert().success());
-        for kind in ["mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time"] {
-            assert!(rows.lines().any(|line| line.starts_with(kind)), "{kind} is not in\n{rows}");
+        let row = |kind: &str| {
+            let of_kind = |line: &&str| line.trim_start_matches(['*', ' ']).split_whitespace().nth(1) == Some(kind);
+            rows.lines().find(of_kind).unwrap_or_else(|| panic!("{kind} is not in\n{rows}"))
+        };
+        for kind in ["mnt", "pid", "net", "uts", "cgroup"] {
+            let told: Vec<&str> = row(kind).split_whitespace().collect();
+            assert_eq!(told[2..5], ["1", &pid, "root"], "alone in its {kind} namespace:\n{rows}");
         }
+        for kind in ["ipc", "user", "time"] {
+            assert!(row(kind).starts_with('*'), "the {kind} namespace is ours:\n{rows}");
+        }
+        assert!(row("net").contains("payload wait"), "{rows}");
         let rows = text(&host.chapter(1, ["list", "--type", "uts"]).assert().success());
-        assert!(rows.lines().skip(1).all(|line| line.starts_with("uts")), "{rows}");
-        assert!(rows.lines().count() >= 3, "the host's, and ours:\n{rows}");
+        assert!(rows.lines().skip(1).all(|line| line.contains(" uts ")), "{rows}");
+        assert_eq!(rows.lines().count(), 3, "the host's, and the container's:\n{rows}");
         running.signal(Signal::SIGTERM);
         running.wait();
     });

@@ -35,7 +35,7 @@ A limit takes root, or a cgroup that was delegated: systemd-run --user --scope -
 enum Command {
     /// Run a command in new namespaces and a cgroup of its own
     #[command(disable_help_flag = true)]
-    Run(Run),
+    Run(Box<Run>),
     /// Show what would be written where for these limits
     Plan(Plan),
     /// Show what containers use
@@ -81,7 +81,7 @@ const PARENT: &str = "ch02";
 
 fn main() -> ExitCode {
     namespaces::main(|cli: Cli| match cli.command {
-        Command::Run(args) => run(args),
+        Command::Run(args) => run(*args),
         Command::Plan(args) => plan(args),
         Command::Stats { container } => show_stats(container),
         Command::Pause { container } => cgroups::freeze(&path(&container)).map(|()| 0),

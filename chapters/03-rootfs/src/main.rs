@@ -38,7 +38,7 @@ Needs Linux 5.12.";
 enum Command {
     /// Run a command in a root filesystem of its own
     #[command(disable_help_flag = true)]
-    Run(Run),
+    Run(Box<Run>),
 }
 
 #[derive(Args)]
@@ -60,7 +60,7 @@ struct Run {
 
 fn main() -> ExitCode {
     namespaces::main(|cli: Cli| match cli.command {
-        Command::Run(args) => run(args),
+        Command::Run(args) => run(*args),
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use images::{Image, Store};
 use jiff::Timestamp;
-use namespaces::args::Mode as Sharing;
+use namespaces::Mode as Sharing;
 use namespaces::{Kind, NamespaceArgs, rootless};
 use network::Mode;
 use nix::sys::signal::Signal;
@@ -147,9 +147,17 @@ fn shared_namespaces(args: &NamespaceArgs) -> Result<Vec<String>> {
         "--new is for chapter 1's program: the engine decides which namespaces a container has"
     );
     ensure!(args.uid_map.is_empty() && args.gid_map.is_empty(), "--uid-map and --gid-map are for chapter 1's program");
-    let host = [(Kind::Pid, args.pid), (Kind::Ipc, args.ipc), (Kind::Uts, args.uts)];
-    let mut shared: Vec<Kind> =
-        host.into_iter().filter(|(_, sharing)| *sharing == Some(Sharing::Host)).map(|(kind, _)| kind).collect();
+    let modes = [(Kind::Pid, &args.pid), (Kind::Ipc, &args.ipc), (Kind::Uts, &args.uts)];
+    let mut shared = Vec::new();
+    for (kind, mode) in modes {
+        match mode {
+            Some(Sharing::Host) => shared.push(kind),
+            Some(mode @ Sharing::Of(_)) => bail!("--{kind} {mode} is for chapter 1's program"),
+            Some(Sharing::Private) | None => {}
+        }
+    }
+    let other = args.userns.is_some() || args.cgroupns.is_some() || args.time_offset.is_some();
+    ensure!(!other, "--userns, --cgroupns and --time-offset are for chapter 1's program");
     for kind in &args.share {
         ensure!(
             matches!(kind, Kind::Pid | Kind::Ipc | Kind::Uts),

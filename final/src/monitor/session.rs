@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use anyhow::{Context, Result};
 use namespaces::{Child, Exit};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use rustix::process::Signal;
 
 use super::packet::{CHUNK, WindowSize};
 use crate::streams::{Ends, EndsHandle, Stream};
@@ -112,7 +111,7 @@ impl Session {
 
     /// Sends it a signal by number.
     pub fn signal(&self, number: i32) -> Result<()> {
-        let signal = Signal::from_named_raw(number)
+        let signal = namespaces::signals::by_number(number)
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
             .with_context(|| format!("there is no signal {number}"))?;
         self.child.signal(signal)
