@@ -4,13 +4,14 @@ use anyhow::Result;
 use clap::Args;
 use namespaces::{Isolation, Kind, NamespaceArgs};
 
-use crate::limits::Machine;
-use crate::{Cgroup, DeviceRule, DeviceRules, Limits, parse_bytes, parse_cpus};
+use crate::hierarchy::may_write;
+use crate::machine::Machine;
+use crate::{Cgroup, DeviceRule, DeviceRules, DeviceValue, Hierarchies, Limits, Plan, parse_bytes, parse_cpus};
 
-/// The flags that limit what a container may take. Later chapters and the engine flatten them into their own.
+/// The limits that can be changed while the container runs, as `docker update` takes them.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Limits")]
-pub struct CgroupArgs {
+pub struct LimitArgs {
     /// CPU time, in processors: 0.5 is half of one, 2 is two
     #[arg(long, value_name = "N", value_parser = parse_cpus)]
     pub cpus: Option<u64>,
@@ -19,13 +20,21 @@ pub struct CgroupArgs {
     #[arg(short = 'c', long, value_name = "WEIGHT", allow_negative_numbers = true)]
     pub cpu_shares: Option<u64>,
 
-    /// Period over which --cpu-quota counts, in microseconds
+    /// Period over which --cpu-quota counts, in microseconds [default: 100000]
     #[arg(long, value_name = "US")]
     pub cpu_period: Option<u64>,
 
-    /// CPU time per period, in microseconds
+    /// CPU time per period, in microseconds; -1 for any
     #[arg(long, value_name = "US", allow_negative_numbers = true)]
     pub cpu_quota: Option<i64>,
+
+    /// Period over which --cpu-rt-runtime counts, in microseconds (cgroup v1)
+    #[arg(long, value_name = "US")]
+    pub cpu_rt_period: Option<u64>,
+
+    /// CPU time per period of what runs with a real-time priority, in microseconds (cgroup v1)
+    #[arg(long, value_name = "US")]
+    pub cpu_rt_runtime: Option<u64>,
 
     /// Processors to run on, as in 0-2,7
     #[arg(long, visible_alias = "cpuset", value_name = "LIST")]
@@ -51,6 +60,74 @@ pub struct CgroupArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub pids_limit: Option<i64>,
 
+    /// Weight against others who use the same disk, from 10 to 1000 [usual: 500 in v1, 100 in v2]
+    #[arg(long, value_name = "WEIGHT")]
+    pub blkio_weight: Option<u16>,
+}
+
+impl LimitArgs {
+    /// `old` with what the flags say in its place. What the flags leave out, or give as 0, stays as it is.
+    pub fn applied_to(&self, old: &Limits) -> Limits {
+        let count = |new: Option<u64>, old: Option<u64>| new.filter(|number| *number > 0).or(old);
+        // -1, "no limit", is kept as such: it lifts one that is there.
+        let signed = |new: Option<i64>, old| new.filter(|n| *n != 0).map(|n| n.max(-1)).or(old);
+        let list = |new: &Option<String>, old: &Option<String>| {
+            new.clone().filter(|list| !list.is_empty()).or_else(|| old.clone())
+        };
+        Limits {
+            nano_cpus: count(self.cpus, old.nano_cpus),
+            cpu_period: count(self.cpu_period, old.cpu_period),
+            cpu_quota: signed(self.cpu_quota, old.cpu_quota),
+            cpu_rt_period: count(self.cpu_rt_period, old.cpu_rt_period),
+            cpu_rt_runtime: count(self.cpu_rt_runtime, old.cpu_rt_runtime),
+            cpu_shares: count(self.cpu_shares, old.cpu_shares),
+            cpuset_cpus: list(&self.cpuset_cpus, &old.cpuset_cpus),
+            cpuset_mems: list(&self.cpuset_mems, &old.cpuset_mems),
+            memory: count(self.memory, old.memory),
+            memory_swap: signed(self.memory_swap, old.memory_swap),
+            memory_reservation: count(self.memory_reservation, old.memory_reservation),
+            pids: signed(self.pids_limit, old.pids),
+            blkio_weight: self.blkio_weight.filter(|weight| *weight > 0).or(old.blkio_weight),
+            ..old.clone()
+        }
+    }
+}
+
+/// The flags that limit what a container may take. Later chapters and the engine flatten them into their own.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Limits")]
+pub struct CgroupArgs {
+    #[command(flatten)]
+    limits: LimitArgs,
+
+    /// How readily the kernel swaps the container's memory out, from 0 to 100 (cgroup v1)
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    pub memory_swappiness: Option<i64>,
+
+    /// Let who takes too much memory wait instead of killing it (cgroup v1)
+    #[arg(long)]
+    pub oom_kill_disable: bool,
+
+    /// Weight at one disk, as in /dev/sda:200 (may be repeated)
+    #[arg(long, value_name = "PATH:WEIGHT", value_parser = DeviceValue::weight)]
+    pub blkio_weight_device: Vec<DeviceValue>,
+
+    /// Bytes read from a disk per second, as in /dev/sda:1mb (may be repeated)
+    #[arg(long, value_name = "PATH:BYTES", value_parser = DeviceValue::bytes)]
+    pub device_read_bps: Vec<DeviceValue>,
+
+    /// Bytes written to a disk per second (may be repeated)
+    #[arg(long, value_name = "PATH:BYTES", value_parser = DeviceValue::bytes)]
+    pub device_write_bps: Vec<DeviceValue>,
+
+    /// Reads from a disk per second, as in /dev/sda:100 (may be repeated)
+    #[arg(long, value_name = "PATH:N", value_parser = DeviceValue::count)]
+    pub device_read_iops: Vec<DeviceValue>,
+
+    /// Writes to a disk per second (may be repeated)
+    #[arg(long, value_name = "PATH:N", value_parser = DeviceValue::count)]
+    pub device_write_iops: Vec<DeviceValue>,
+
     /// Make the cgroup below this one, which may have limits of its own
     #[arg(long, value_name = "PATH")]
     pub cgroup_parent: Option<String>,
@@ -61,24 +138,22 @@ pub struct CgroupArgs {
 }
 
 impl CgroupArgs {
-    /// The limits that the flags ask for, checked against each other and against this machine.
+    /// The limits that the flags ask for, checked against each other and against this machine: what cannot be meant, or
+    /// cannot be enforced here, is refused before anything is made.
     pub fn limits(&self) -> Result<Limits> {
-        // Docker's spellings of "no limit".
-        let positive = |number: Option<i64>| number.filter(|number| *number > 0).map(|number| number as u64);
-        let limits = Limits {
-            nano_cpus: self.cpus.filter(|nanos| *nanos > 0),
-            cpu_period: self.cpu_period.filter(|period| *period > 0),
-            cpu_quota: positive(self.cpu_quota),
-            cpu_shares: self.cpu_shares.filter(|shares| *shares > 0),
-            cpuset_cpus: self.cpuset_cpus.clone().filter(|list| !list.is_empty()),
-            cpuset_mems: self.cpuset_mems.clone().filter(|list| !list.is_empty()),
-            memory: self.memory.filter(|bytes| *bytes > 0),
-            memory_swap: self.memory_swap.filter(|bytes| *bytes != 0),
-            memory_reservation: self.memory_reservation.filter(|bytes| *bytes > 0),
-            pids: positive(self.pids_limit),
-        };
+        let limits = self.limits.applied_to(&Limits {
+            memory_swappiness: self.memory_swappiness.filter(|percent| *percent != -1),
+            oom_kill_disable: self.oom_kill_disable,
+            blkio_weight_device: self.blkio_weight_device.clone(),
+            device_read_bps: self.device_read_bps.clone(),
+            device_write_bps: self.device_write_bps.clone(),
+            device_read_iops: self.device_read_iops.clone(),
+            device_write_iops: self.device_write_iops.clone(),
+            ..Limits::default()
+        });
         if !limits.is_empty() {
             limits.check(&Machine::this())?;
+            Plan::new(Hierarchies::detect()?, &self.path("PARENT", "ID"), &limits, None, may_write)?;
         }
         Ok(limits)
     }

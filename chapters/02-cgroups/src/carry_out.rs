@@ -8,8 +8,10 @@ use std::process;
 
 use anyhow::{Result, anyhow};
 
-use crate::plan::{enabling, inherited};
-use crate::{Plan, Step, device_program};
+use crate::block_io::device_number;
+use crate::needs::delegation;
+use crate::step::{enabling, inherited};
+use crate::{Plan, Step, device_program, format_bytes};
 
 impl Plan {
     /// Carries the plan out.
@@ -18,7 +20,16 @@ impl Plan {
     /// may take the parent away again, as it was empty. That shows as ENOENT, and we start over; the steps up to there
     /// can be repeated.
     pub fn carry_out(&self) -> Result<()> {
-        let mut progress = Progress::default();
+        self.carry_out_with(&mut Progress::default())
+    }
+
+    /// The same in a cgroup that is in use: what was changed is changed back when a later step fails.
+    pub(crate) fn carry_out_or_restore(&self) -> Result<()> {
+        let mut progress = Progress { replaced: Some(Vec::new()), ..Progress::default() };
+        self.carry_out_with(&mut progress).inspect_err(|_| progress.restore())
+    }
+
+    fn carry_out_with<'a>(&'a self, progress: &mut Progress<'a>) -> Result<()> {
         let mut attempts = 100;
         let mut steps = self.steps.iter();
         while let Some(step) = steps.next() {
@@ -42,6 +53,8 @@ struct Progress<'a> {
     made: BTreeSet<&'a Path>,
     /// The control file that was written to last: a list of devices is many writes to one.
     open: Option<(&'a Path, File)>,
+    /// What stood in the files that were written to, where that may be wanted back.
+    replaced: Option<Vec<(&'a Path, String)>>,
 }
 
 impl<'a> Progress<'a> {
@@ -77,15 +90,43 @@ impl<'a> Progress<'a> {
                 self.write(file, value).or_else(unless(ErrorKind::NotFound))
             }
             Step::Write { file, value, .. } => self.write(file, value),
+            Step::OneDevice { file, device, value, .. } => {
+                let mut file = open(file)?;
+                file.write_all(format!("{} {value}", device_number(device)?).as_bytes())
+            }
+            Step::FirstOf(steps) => {
+                let mut result = Ok(());
+                for step in steps {
+                    result = self.take(step);
+                    if !result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+                        break;
+                    }
+                }
+                result
+            }
+            Step::Squeeze { directory, bytes } => squeeze(directory, *bytes),
             Step::Devices { directory, rules } => device_program::attach(directory, rules),
         }
     }
 
     /// One write(2) per value: that is how a control file tells values apart.
     fn write(&mut self, path: &'a Path, value: &str) -> io::Result<()> {
+        if let Some(replaced) = &mut self.replaced {
+            replaced.push((path, fs::read_to_string(path)?));
+        }
         match &mut self.open {
             Some((known, file)) if *known == path => file.write_all(value.as_bytes()),
             other => other.insert((path, open(path)?)).1.write_all(value.as_bytes()),
+        }
+    }
+
+    /// Writes back what was replaced, last first, as far as that can be done.
+    fn restore(&mut self) {
+        for (path, text) in self.replaced.take().unwrap_or_default().into_iter().rev() {
+            let _ = self.write(path, &text);
+        }
+        for leaf in self.made.iter().rev() {
+            let _ = fs::remove_dir(leaf);
         }
     }
 }
@@ -135,37 +176,40 @@ fn make_room(directory: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
+/// Has the kernel take memory from a v2 cgroup until it has no more than `bytes`; an error if it cannot.
+///
+/// To write `memory.max` straight away would have it kill whoever it cannot take enough from (`cgroup-v2.rst`).
+fn squeeze(directory: &Path, bytes: u64) -> io::Result<()> {
+    let current = || -> io::Result<u64> {
+        let text = fs::read_to_string(directory.join("memory.current"))?;
+        text.trim().parse().map_err(|_| ErrorKind::InvalidData.into())
+    };
+    for _ in 0..10 {
+        let excess = current()?.saturating_sub(bytes);
+        if excess == 0 {
+            return Ok(());
+        }
+        // EAGAIN: it got less than that. Linux before 5.19 has no such file; there the page cache counts as used.
+        let _ =
+            open(&directory.join("memory.reclaim")).and_then(|mut file| file.write_all(excess.to_string().as_bytes()));
+    }
+    match current()? {
+        used if used > bytes => {
+            Err(io::Error::new(ErrorKind::ResourceBusy, format!("{} are in use", format_bytes(used))))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Step {
     /// Whether the cgroup's directories are all there when this step is taken.
     fn is_limit(&self) -> bool {
-        matches!(self, Step::Write { .. } | Step::Devices { .. })
+        !matches!(self, Step::Parent(_) | Step::Leaf(_) | Step::Enable { .. } | Step::Inherit(_))
     }
 
     /// An error in the words of who asked, with the way out where there is one.
     fn explain(&self, error: io::Error) -> anyhow::Error {
-        let way_out = match (self, error.kind()) {
-            (Step::Leaf(path), ErrorKind::AlreadyExists) => {
-                format!("another container has this name; if not, remove what is left of it: rmdir {}", path.display())
-            }
-            (Step::Parent(_) | Step::Leaf(_), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
-                "it takes root, or a cgroup that was delegated: systemd-run --user --scope -p Delegate=yes COMMAND"
-                    .into()
-            }
-            (Step::Enable { directory, .. }, ErrorKind::ResourceBusy) => format!(
-                "processes are in {0} itself, and in cgroup v2 only a leaf may have processes: move them first: mkdir {0}/init; \
-                 for p in $(cat {0}/cgroup.procs); do echo $p > {0}/init/cgroup.procs; done",
-                directory.display()
-            ),
-            (Step::Enable { .. }, ErrorKind::NotFound) => "that controller is not handed down to there".into(),
-            (Step::Write { flag: "--memory-swap", .. }, ErrorKind::NotFound) => {
-                "this kernel does not account swap: boot it with swapaccount=1, or leave the flag out".into()
-            }
-            (Step::Write { .. }, ErrorKind::NotFound) => "this kernel does not have that limit".into(),
-            (Step::Write { .. }, ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {
-                "the cgroup above may allow less than that".into()
-            }
-            _ => String::new(),
-        };
+        let way_out = self.way_out(&error);
         let what = match self {
             Step::Parent(path) | Step::Leaf(path) => format!("create cgroup {}", path.display()),
             Step::Enable { directory, controllers, needed } => {
@@ -174,8 +218,62 @@ impl Step {
             }
             Step::Inherit(file) => format!("take over {}", file.display()),
             Step::Write { file, value, flag, .. } => format!("{flag}: write {value:?} to {}", file.display()),
+            Step::OneDevice { file, device, value, flag } => {
+                format!("{flag}: write {value:?} for {} to {}", device.display(), file.display())
+            }
+            Step::FirstOf(steps) => match steps.last() {
+                Some(last) => return last.explain(error),
+                None => return anyhow!(error),
+            },
+            Step::Squeeze { bytes, .. } => {
+                format!("--memory: take memory back until {} are left", format_bytes(*bytes))
+            }
             Step::Devices { directory, .. } => format!("limit devices in {}", directory.display()),
         };
         if way_out.is_empty() { anyhow!(error).context(what) } else { anyhow!("{what}: {error} ({way_out})") }
+    }
+
+    fn way_out(&self, error: &io::Error) -> String {
+        const BUSY_MEMORY: &str = "the container holds more than that: end some of its processes first";
+        let flag = self.flag().unwrap_or_default();
+        match (self, error.kind()) {
+            (Step::Leaf(path), ErrorKind::AlreadyExists) => {
+                format!("another container has this name; if not, remove what is left of it: rmdir {}", path.display())
+            }
+            (Step::Parent(path) | Step::Leaf(path), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
+                format!("be root, or be given a cgroup: {}", delegation(path.parent().unwrap_or(path)))
+            }
+            (Step::Enable { directory, .. }, ErrorKind::ResourceBusy) => format!(
+                "processes are in {0} itself, and in cgroup v2 only a leaf may have processes: move them first: mkdir {0}/init; \
+                 for p in $(cat {0}/cgroup.procs); do echo $p > {0}/init/cgroup.procs; done",
+                directory.display()
+            ),
+            (Step::Enable { .. }, ErrorKind::NotFound) => "that controller is not handed down to there".into(),
+            (_, ErrorKind::NotFound) if flag == "--memory-swap" => {
+                "this kernel does not account swap: boot it with swapaccount=1, or leave the flag out".into()
+            }
+            (_, ErrorKind::NotFound) if flag.starts_with("--blkio-weight") => {
+                "this kernel has no scheduler that weighs: it takes BFQ (CONFIG_BFQ_GROUP_IOSCHED) or io.cost \
+                 (CONFIG_BLK_CGROUP_IOCOST)"
+                    .into()
+            }
+            (Step::OneDevice { .. }, _) if error.raw_os_error() == Some(libc::ENODEV) => {
+                "a whole disk is limited, not a partition of it".into()
+            }
+            (_, ErrorKind::InvalidInput) if flag.starts_with("--cpu-rt") => {
+                "the cgroup above has no real-time to give: write some to its cpu.rt_runtime_us, and name it by \
+                 --cgroup-parent"
+                    .into()
+            }
+            (Step::Squeeze { .. }, ErrorKind::ResourceBusy) => BUSY_MEMORY.into(),
+            (Step::Write { .. }, ErrorKind::ResourceBusy) if flag.starts_with("--memory") => BUSY_MEMORY.into(),
+            (Step::Write { .. } | Step::OneDevice { .. }, ErrorKind::NotFound) => {
+                "this kernel does not have that limit".into()
+            }
+            (Step::Write { .. }, ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {
+                "the cgroup above may allow less than that".into()
+            }
+            _ => String::new(),
+        }
     }
 }

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
+use crate::devices::DeviceKind;
 use crate::{DeviceRule, DeviceRules};
 
 /// One instruction of the BPF machine (`struct bpf_insn`, RFC 9669).
@@ -91,12 +92,10 @@ fn assemble(rules: &DeviceRules) -> Vec<Instruction> {
 /// Allows what one rule allows, and falls through to what follows otherwise.
 fn allow(rule: &DeviceRule) -> Vec<Instruction> {
     // Everything that is asked for must be in this one rule, as in v1: a read-write open takes "rw".
-    let mut block = vec![
-        unless(KIND, rule.kind as i32, 0),
-        copy(SCRATCH, ACCESS),
-        and(SCRATCH, !(rule.access as i32)),
-        unless(SCRATCH, 0, 0),
-    ];
+    let mut block = vec![copy(SCRATCH, ACCESS), and(SCRATCH, !(rule.access as i32)), unless(SCRATCH, 0, 0)];
+    if rule.kind != DeviceKind::Any {
+        block.push(unless(KIND, rule.kind as i32, 0));
+    }
     // The comparison is of 32 bits, so that a large number as a negative one is still the same.
     block.extend(rule.major.map(|major| unless(MAJOR, major as i32, 0)));
     block.extend(rule.minor.map(|minor| unless(MINOR, minor as i32, 0)));
@@ -186,7 +185,7 @@ unsafe fn bpf<T>(command: c_int, attributes: &T) -> io::Result<c_long> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::devices::{DeviceKind, MKNOD, READ, WRITE};
+    use crate::devices::{MKNOD, READ, WRITE};
 
     /// The machine, as far as our programs use it.
     fn run(program: &[Instruction], kind: DeviceKind, major: u32, minor: u32, access: u32) -> bool {
@@ -229,6 +228,9 @@ mod tests {
         let fuse = assemble(&DeviceRules::usual().and(["c 10:229 rw".parse().unwrap()]));
         assert!(run(&fuse, Character, 10, 229, READ | WRITE));
         assert!(!run(&fuse, Character, 10, 228, READ));
+        let any = assemble(&DeviceRules::usual().and(["a 7:* r".parse().unwrap()]));
+        assert!([Block, Character].into_iter().all(|kind| run(&any, kind, 7, 3, READ)));
+        assert!(!run(&any, Block, 7, 3, READ | WRITE));
         let large = assemble(&DeviceRules::usual().and(["c 4294967295:* r".parse().unwrap()]));
         assert!(run(&large, Character, u32::MAX, 1, READ));
     }

@@ -22,10 +22,12 @@ pub struct DeviceRule {
     pub access: u32,
 }
 
-/// The two kinds of devices, with the kernel's numbers for them (`BPF_DEVCG_DEV_…` in `linux/bpf.h`).
+/// The kinds of devices, with the kernel's numbers for them (`BPF_DEVCG_DEV_…` in `linux/bpf.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum DeviceKind {
+    /// Either of the others.
+    Any = 0,
     /// Disks and the like.
     Block = 1,
     /// Everything else.
@@ -74,8 +76,20 @@ impl DeviceRules {
     /// v1: what is written to which file. A new cgroup may what its parent may, so the first line takes all of it away.
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let all = ("devices.deny", "a".to_owned());
-        let allowed = self.0.iter().map(|rule| ("devices.allow", rule.to_string()));
-        std::iter::once(all).chain(allowed).collect()
+        let allowed = self.0.iter().flat_map(DeviceRule::of_one_kind);
+        std::iter::once(all).chain(allowed.map(|rule| ("devices.allow", rule.to_string()))).collect()
+    }
+}
+
+impl DeviceRule {
+    /// The same with a kind each. In `devices.allow` "a" means every device there is, whatever else stands in the line.
+    fn of_one_kind(&self) -> Vec<DeviceRule> {
+        match self.kind {
+            DeviceKind::Any => {
+                [DeviceKind::Block, DeviceKind::Character].map(|kind| DeviceRule { kind, ..*self }).into()
+            }
+            _ => vec![*self],
+        }
     }
 }
 
@@ -91,6 +105,7 @@ impl FromStr for DeviceRule {
 fn parse(text: &str) -> Option<DeviceRule> {
     let [kind, numbers, letters] = text.split(' ').collect::<Vec<_>>().try_into().ok()?;
     let kind = match kind {
+        "a" => DeviceKind::Any,
         "b" => DeviceKind::Block,
         "c" => DeviceKind::Character,
         _ => return None,
@@ -113,7 +128,11 @@ const LETTERS: [(u32, char); 3] = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
 
 impl fmt::Display for DeviceRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.kind == DeviceKind::Block { 'b' } else { 'c' };
+        let kind = match self.kind {
+            DeviceKind::Any => 'a',
+            DeviceKind::Block => 'b',
+            DeviceKind::Character => 'c',
+        };
         let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
         let letters: String =
             LETTERS.iter().filter(|(bit, _)| self.access & bit != 0).map(|(_, letter)| letter).collect();
@@ -134,7 +153,7 @@ mod tests {
 
     #[test]
     fn rules_are_read_and_written_as_v1_takes_them() {
-        for text in ["c 10:229 rwm", "b *:* m", "c 136:* rw", "c *:3 r"] {
+        for text in ["c 10:229 rwm", "b *:* m", "c 136:* rw", "c *:3 r", "a 7:* rw"] {
             assert_eq!(text.parse::<DeviceRule>().unwrap().to_string(), text);
         }
         for text in [
@@ -162,5 +181,7 @@ mod tests {
         assert!(lines.contains(&("devices.allow", "c 1:3 rwm".into())));
         assert!(lines.contains(&("devices.allow", "c 136:* rwm".into())));
         assert_eq!(lines.len(), 12);
+        let both = DeviceRules::usual().and(["a 7:1 r".parse().unwrap()]).lines();
+        assert_eq!(both[12..], [("devices.allow", "b 7:1 r".into()), ("devices.allow", "c 7:1 r".into())]);
     }
 }

@@ -1,18 +1,20 @@
 //! A cgroup that exists: made, joined, removed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::Pid;
+use rustix::fs::{Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
 
 use crate::hierarchy::relative;
-use crate::{Controller, Hierarchies, freezer};
+use crate::{Controller, Hierarchies, freezer, tree};
 
 /// One cgroup, as its directories in every tree that it is in. Serialised, it is the chapter's record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,18 @@ impl Group {
         })
     }
 
+    /// The cgroup of this path in every tree that there is, whether it exists there or not: the record of one that is to
+    /// be made, since a later change of its limits may put it into more trees.
+    pub(crate) fn everywhere(path: &str) -> Result<Group> {
+        let name = relative(path)?;
+        let hierarchies = Hierarchies::detect()?;
+        Ok(Group {
+            unified: hierarchies.unified.as_ref().map(|unified| unified.base.join(&name)),
+            legacy: hierarchies.legacy.iter().map(|(c, tree)| (*c, tree.join(&name))).collect(),
+            tidy_parent: !path.starts_with('/'),
+        })
+    }
+
     /// Whether it is in no tree at all.
     pub fn is_nowhere(&self) -> bool {
         self.unified.is_none() && self.legacy.is_empty()
@@ -70,7 +84,13 @@ impl Group {
         let mut pids = BTreeSet::new();
         // They are in every tree alike, unless somebody has moved them: kill_all must find them all the same.
         for directory in self.directories() {
-            collect_processes(directory, &mut pids)?;
+            let found = tree::each(directory, |cgroup| collect_processes(cgroup, &mut pids));
+            match found {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("list the processes in {}", directory.display()));
+                }
+                _ => {} // where it is not, or no longer, nothing runs
+            }
         }
         Ok(pids.into_iter().map(Pid::from_raw).collect())
     }
@@ -103,7 +123,7 @@ impl Group {
             if !self.processes()?.is_empty() {
                 freezer::kill_all(self)?;
             }
-            match remove_tree(directory) {
+            match tree::remove(directory) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::ResourceBusy && start.elapsed() < PATIENCE => sleep(pause),
                 Err(error) => return Err(error).with_context(|| format!("remove cgroup {}", directory.display())),
@@ -113,39 +133,16 @@ impl Group {
     }
 }
 
-fn collect_processes(directory: &Path, pids: &mut BTreeSet<i32>) -> Result<()> {
-    let list = match fs::read_to_string(directory.join("cgroup.procs")) {
-        Ok(list) => list,
-        // Gone, or gone between open and read.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound) || error.raw_os_error() == Some(libc::ENODEV) => {
-            return Ok(());
-        }
-        // A threaded cgroup of v2: its domain above lists the processes.
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => String::new(),
-        Err(error) => return Err(error).with_context(|| format!("list the processes in {}", directory.display())),
-    };
+fn collect_processes(cgroup: &OwnedFd, pids: &mut BTreeSet<i32>) -> io::Result<()> {
+    let procs = openat(cgroup, c"cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let mut list = String::new();
+    match procs.map_err(io::Error::from).and_then(|procs| File::from(procs).read_to_string(&mut list)) {
+        Ok(_) => {}
+        // Gone, or gone between open and read; or a threaded cgroup of v2, whose domain above lists the processes.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP)) => {}
+        Err(error) => return Err(error),
+    }
     // 0 is a process outside of our pid namespace.
     pids.extend(list.lines().filter_map(|line| line.parse().ok()).filter(|pid: &i32| *pid != 0));
-    for below in subdirectories(directory) {
-        collect_processes(&below, pids)?;
-    }
     Ok(())
-}
-
-/// The cgroups right below one.
-pub(crate) fn subdirectories(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-    entries.flatten().filter(is_dir).map(|entry| entry.path()).collect()
-}
-
-/// Removes a cgroup and those below it (a privileged container may have made some), deepest first.
-fn remove_tree(directory: &Path) -> io::Result<()> {
-    for below in subdirectories(directory) {
-        remove_tree(&below)?;
-    }
-    match fs::remove_dir(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

@@ -84,8 +84,9 @@ impl Cgroup {
 impl Isolation for Cgroup {
     fn record(&self) -> Option<Record> {
         // A plan that fails does so again in prepare(), which can say so.
-        let plan = self.plan().ok()??;
-        Some(Record { kind: RECORD.into(), data: serde_json::to_value(&plan.group).ok()? })
+        self.plan().ok()??;
+        let group = Group::everywhere(&self.path).ok()?;
+        Some(Record { kind: RECORD.into(), data: serde_json::to_value(&group).ok()? })
     }
 
     fn prepare(&mut self) -> Result<()> {

@@ -13,13 +13,15 @@
 //! | file | idea |
 //! |---|---|
 //! | [`quantity`] | `64m` and `0.5`, as people write them |
-//! | [`args`], [`limits`] | the flags; what they ask for, and what contradicts itself or the machine |
+//! | [`args`], [`limits`], [`block_io`] | the flags; what they ask for |
+//! | [`check`], [`machine`] | what contradicts itself or the machine |
 //! | `mounts`, [`hierarchy`] | which trees this machine has, and which controller lives where |
-//! | [`plan`](mod@plan), `writes` | from limits to directories and writes: pure and printable |
-//! | `carry_out` | doing what was planned |
-//! | [`group`] | a cgroup that exists: its directories, its processes, its end |
+//! | [`plan`](mod@plan), `needs`, `writes` | from limits to directories and writes: pure and printable |
+//! | [`step`], `carry_out` | the actions that plans are made of, and doing them |
+//! | [`group`], `tree` | a cgroup that exists: its directories, its processes, its end |
+//! | [`update`](mod@update) | changing limits while processes run under them |
 //! | [`freezer`] | stopping all its processes, waking them, killing them |
-//! | [`accounting`] | what it used, and whether it ran out of memory |
+//! | [`accounting`], [`report`] | what it used, and whether it ran out of memory |
 //! | [`devices`], [`device_program`] | which devices may be opened: v1 by lines, v2 by a small program in the kernel |
 //! | [`isolation`] | [`Cgroup`] and [`Join`]: the part of a container's start |
 //!
@@ -28,7 +30,9 @@
 
 pub mod accounting;
 pub mod args;
+pub mod block_io;
 mod carry_out;
+pub mod check;
 pub mod device_program;
 pub mod devices;
 pub mod freezer;
@@ -36,9 +40,15 @@ pub mod group;
 pub mod hierarchy;
 pub mod isolation;
 pub mod limits;
+pub mod machine;
 mod mounts;
+mod needs;
 pub mod plan;
 pub mod quantity;
+pub mod report;
+pub mod step;
+mod tree;
+pub mod update;
 mod writes;
 
 use anyhow::{Context, Result};
@@ -46,14 +56,17 @@ use namespaces::Record;
 use nix::unistd::Pid;
 
 pub use accounting::Stats;
-pub use args::CgroupArgs;
+pub use args::{CgroupArgs, LimitArgs};
+pub use block_io::DeviceValue;
 pub use devices::{DeviceRule, DeviceRules};
 pub use group::Group;
 pub use hierarchy::{Controller, Hierarchies};
 pub use isolation::{Cgroup, Join};
 pub use limits::Limits;
-pub use plan::{Plan, Step};
+pub use plan::Plan;
 pub use quantity::{format_bytes, parse_bytes, parse_cpus};
+pub use step::Step;
+pub use update::update;
 
 /// Undoes a record of this chapter: kills what may still live in the cgroup and removes it. Hands others to chapter 1.
 pub fn undo(record: &Record) -> Result<()> {
@@ -82,6 +95,12 @@ pub fn freeze(path: &str) -> Result<()> {
 /// Lets the processes of a frozen cgroup go on.
 pub fn thaw(path: &str) -> Result<()> {
     freezer::thaw(&Group::at(path)?)
+}
+
+/// Whether the processes of a cgroup stand still. They do not where there is no such cgroup.
+pub fn is_frozen(path: &str) -> Result<bool> {
+    let group = Group::find(path)?;
+    Ok(!group.is_nowhere() && freezer::is_frozen(&group))
 }
 
 /// Whether the kernel has killed a process of this cgroup because the cgroup was out of memory.

@@ -1,22 +1,17 @@
-//! What is asked for, and whether it can be meant.
+//! What is asked for.
 
-use std::collections::BTreeSet;
-use std::fs;
-
-use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::DeviceValue;
 use crate::quantity::ONE_CPU;
-
-/// The least that Docker takes for `--memory`: below it the container's own start-up may not fit, bytes.
-pub const MEMORY_MIN: u64 = 6 << 20;
 
 /// The period over which a CPU quota is counted unless one is given, microseconds.
 pub const CPU_PERIOD: u64 = 100_000;
 
 /// What a container may take. `None` everywhere is no limit, and accounting only.
 ///
-/// The names and units are those of Docker's API (`HostConfig`).
+/// The names and units are those of Docker's API (`HostConfig`), and so is -1 where a number may be signed: no limit, in
+/// so many words. To a new cgroup that says nothing; from one that has a limit it takes it away.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -24,8 +19,12 @@ pub struct Limits {
     pub nano_cpus: Option<u64>,
     /// The period over which `cpu_quota` is counted, microseconds.
     pub cpu_period: Option<u64>,
-    /// CPU time per period, microseconds.
-    pub cpu_quota: Option<u64>,
+    /// CPU time per period, microseconds; -1 is any.
+    pub cpu_quota: Option<i64>,
+    /// The period over which `cpu_rt_runtime` is counted, microseconds (v1 only).
+    pub cpu_rt_period: Option<u64>,
+    /// CPU time per period of what runs with a real-time priority, microseconds (v1 only).
+    pub cpu_rt_runtime: Option<u64>,
     /// Weight against other cgroups when the processors are all busy; 1024 is the usual one, 2 to 262144.
     pub cpu_shares: Option<u64>,
     /// The processors to run on, as in `0-2,7`.
@@ -38,8 +37,24 @@ pub struct Limits {
     pub memory_swap: Option<i64>,
     /// Memory that is not taken away while others have some to spare, bytes.
     pub memory_reservation: Option<u64>,
-    /// Processes and threads.
-    pub pids: Option<u64>,
+    /// How readily its memory is swapped out, 0 to 100 (v1 only).
+    pub memory_swappiness: Option<i64>,
+    /// Whether a process that finds no memory waits for some, instead of one being killed (v1 only).
+    pub oom_kill_disable: bool,
+    /// Processes and threads; -1 is any number.
+    pub pids: Option<i64>,
+    /// Weight against other cgroups that use the same disk, 10 to 1000.
+    pub blkio_weight: Option<u16>,
+    /// The same for one disk each.
+    pub blkio_weight_device: Vec<DeviceValue>,
+    /// Bytes read per second.
+    pub device_read_bps: Vec<DeviceValue>,
+    /// Bytes written per second.
+    pub device_write_bps: Vec<DeviceValue>,
+    /// Reads per second.
+    pub device_read_iops: Vec<DeviceValue>,
+    /// Writes per second.
+    pub device_write_iops: Vec<DeviceValue>,
 }
 
 impl Limits {
@@ -48,176 +63,114 @@ impl Limits {
         *self == Limits::default()
     }
 
-    /// CPU time as the kernel wants it: microseconds per period of so many microseconds.
-    pub fn cpu_quota(&self) -> Option<(u64, u64)> {
+    /// CPU time as the kernel wants it: microseconds, if there is a limit, per period of so many microseconds.
+    pub fn cpu_time(&self) -> Option<(Option<u64>, u64)> {
         let period = self.cpu_period.unwrap_or(CPU_PERIOD);
-        match self.nano_cpus {
-            // In 128 bits, as the product of the largest numbers would overflow.
-            Some(nanos) => Some(((u128::from(nanos) * u128::from(period) / u128::from(ONE_CPU)) as u64, period)),
-            None => self.cpu_quota.map(|quota| (quota, period)),
-        }
-    }
-
-    /// Refuses, in one sentence each, what contradicts itself and what `machine` does not have. The rules are Docker's.
-    pub fn check(&self, machine: &Machine) -> Result<()> {
-        self.check_cpu(machine)?;
-        self.check_memory()?;
-        if self.pids == Some(0) {
-            bail!("a limit of 0 processes lets nothing start (for no limit, leave it out)");
-        }
-        Ok(())
-    }
-
-    fn check_cpu(&self, machine: &Machine) -> Result<()> {
         if let Some(nanos) = self.nano_cpus {
-            ensure!(
-                self.cpu_period.is_none() && self.cpu_quota.is_none(),
-                "conflicting options: --cpus cannot be used with --cpu-period or --cpu-quota (it sets both)"
-            );
-            if let Some(count) = machine.cpus() {
-                ensure!(
-                    (ONE_CPU / 100..=count * ONE_CPU).contains(&nanos),
-                    "range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
-                );
-            }
+            // In 128 bits, as the product of the largest numbers would overflow.
+            let quota = u128::from(nanos) * u128::from(period) / u128::from(ONE_CPU);
+            return Some((Some(quota as u64), period));
         }
-        if let Some(period) = self.cpu_period {
-            ensure!(
-                (1_000..=1_000_000).contains(&period),
-                "--cpu-period {period}: it must be from 1000 to 1000000 microseconds"
-            );
-        }
-        if let Some(quota) = self.cpu_quota {
-            ensure!(quota >= 1_000, "--cpu-quota {quota}: it must be 1000 microseconds at least");
-        }
-        if let Some(shares) = self.cpu_shares {
-            ensure!((2..=262_144).contains(&shares), "--cpu-shares {shares}: it must be from 2 to 262144");
-        }
-        for (flag, wanted, present) in [
-            ("--cpuset-cpus", &self.cpuset_cpus, &machine.online),
-            ("--cpuset-mems", &self.cpuset_mems, &machine.nodes),
-        ] {
-            let Some(wanted) = wanted else { continue };
-            let Some(numbers) = parse_list(wanted) else {
-                bail!("invalid value {wanted:?} for {flag} (write it like 0-2,7)");
-            };
-            if let Some(available) = present.as_deref().and_then(parse_list) {
-                ensure!(
-                    numbers.is_subset(&available),
-                    "{flag}: requested {wanted}, available: {}",
-                    present.as_deref().unwrap_or_default()
-                );
-            }
-        }
-        Ok(())
+        let limited = self.cpu_quota.is_some() || self.cpu_period.is_some();
+        limited.then(|| (self.cpu_quota.and_then(|quota| quota.try_into().ok()), period))
     }
 
-    fn check_memory(&self) -> Result<()> {
-        for (flag, bytes) in [("--memory", self.memory), ("--memory-reservation", self.memory_reservation)] {
-            if let Some(bytes) = bytes {
-                ensure!(bytes >= MEMORY_MIN, "{flag} {bytes}: the minimum is 6m (6291456 bytes)");
-            }
+    /// Memory and swap together, bytes, as it is to be limited: `None` is any amount, or nothing was said of memory.
+    pub fn memory_and_swap(&self) -> Option<u64> {
+        let memory = self.memory?;
+        match self.memory_swap {
+            None => Some(memory.saturating_mul(2).min(i64::MAX as u64)),
+            Some(sum) => u64::try_from(sum).ok().map(|sum| sum.max(memory)),
         }
-        match (self.memory, self.memory_swap) {
-            (None, Some(swap)) if swap != -1 => {
-                bail!("--memory-swap needs --memory: it is the sum of memory and swap")
-            }
-            (Some(memory), Some(swap)) if swap != -1 && swap < memory as i64 => {
-                bail!("--memory-swap {swap} is less than --memory {memory}: it is the sum of memory and swap")
-            }
-            _ => {}
-        }
-        if let (Some(memory), Some(reservation)) = (self.memory, self.memory_reservation) {
-            ensure!(reservation <= memory, "--memory-reservation {reservation} is more than --memory {memory}");
-        }
-        Ok(())
-    }
-}
-
-/// The processors and memory nodes of a machine, as lists such as `0-3`; `None` where the kernel does not tell.
-#[derive(Clone, Debug, Default)]
-pub struct Machine {
-    /// Processors that are switched on.
-    pub online: Option<String>,
-    /// Memory nodes (NUMA).
-    pub nodes: Option<String>,
-}
-
-impl Machine {
-    /// This machine, by what sysfs says. Not by our own affinity: a pinned engine may start what is not pinned.
-    pub fn this() -> Machine {
-        let list = |path| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-        Machine { online: list("/sys/devices/system/cpu/online"), nodes: list("/sys/devices/system/node/has_memory") }
     }
 
-    fn cpus(&self) -> Option<u64> {
-        self.online.as_deref().and_then(parse_list).map(|list| list.len() as u64)
+    /// The device limits, each with its flag.
+    pub(crate) fn devices(&self) -> [(&'static str, &[DeviceValue]); 5] {
+        [
+            ("--blkio-weight-device", &self.blkio_weight_device),
+            ("--device-read-bps", &self.device_read_bps),
+            ("--device-write-bps", &self.device_write_bps),
+            ("--device-read-iops", &self.device_read_iops),
+            ("--device-write-iops", &self.device_write_iops),
+        ]
     }
-}
 
-/// The numbers of a list such as `0-2,7` (`cpuset(7)`, "List format"). `None` if it is none or if it is absurd.
-fn parse_list(text: &str) -> Option<BTreeSet<u32>> {
-    // More processors than any kernel is built for (NR_CPUS), so that 0-4000000000 costs nothing.
-    const MAX: u32 = 65_536;
-    let mut numbers = BTreeSet::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last || last >= MAX {
-            return None;
+    /// What of these must be written to a cgroup that has the limits `old`.
+    ///
+    /// Three things are of one piece each and written as that: CPU time and its period; memory and swap, of which one
+    /// may bound the other; real-time and its period.
+    pub fn changed_from(&self, old: &Limits) -> Limits {
+        fn new<T: PartialEq + Clone>(new: &Option<T>, old: &Option<T>) -> Option<T> {
+            new.clone().filter(|_| new != old)
         }
-        numbers.extend(first..=last);
+        let cpu = (self.nano_cpus, self.cpu_period, self.cpu_quota) != (old.nano_cpus, old.cpu_period, old.cpu_quota);
+        let real = (self.cpu_rt_period, self.cpu_rt_runtime) != (old.cpu_rt_period, old.cpu_rt_runtime);
+        let memory = (self.memory, self.memory_swap) != (old.memory, old.memory_swap);
+        let devices = |new: &Vec<DeviceValue>, old: &Vec<DeviceValue>| {
+            new.iter().filter(|device| !old.contains(device)).cloned().collect()
+        };
+        Limits {
+            nano_cpus: self.nano_cpus.filter(|_| cpu),
+            cpu_period: self.cpu_period.filter(|_| cpu),
+            cpu_quota: self.cpu_quota.filter(|_| cpu),
+            cpu_rt_period: self.cpu_rt_period.filter(|_| real),
+            cpu_rt_runtime: self.cpu_rt_runtime.filter(|_| real),
+            cpu_shares: new(&self.cpu_shares, &old.cpu_shares),
+            cpuset_cpus: new(&self.cpuset_cpus, &old.cpuset_cpus),
+            cpuset_mems: new(&self.cpuset_mems, &old.cpuset_mems),
+            memory: self.memory.filter(|_| memory),
+            memory_swap: self.memory_swap.filter(|_| memory),
+            memory_reservation: new(&self.memory_reservation, &old.memory_reservation),
+            memory_swappiness: new(&self.memory_swappiness, &old.memory_swappiness),
+            oom_kill_disable: self.oom_kill_disable && !old.oom_kill_disable,
+            pids: new(&self.pids, &old.pids),
+            blkio_weight: new(&self.blkio_weight, &old.blkio_weight),
+            blkio_weight_device: devices(&self.blkio_weight_device, &old.blkio_weight_device),
+            device_read_bps: devices(&self.device_read_bps, &old.device_read_bps),
+            device_write_bps: devices(&self.device_write_bps, &old.device_write_bps),
+            device_read_iops: devices(&self.device_read_iops, &old.device_read_iops),
+            device_write_iops: devices(&self.device_write_iops, &old.device_write_iops),
+        }
     }
-    Some(numbers)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn two_cpus() -> Machine {
-        Machine { online: Some("0-1".into()), nodes: Some("0".into()) }
-    }
-
-    fn refusal(limits: Limits) -> String {
-        limits.check(&two_cpus()).expect_err("this should be refused").to_string()
-    }
-
-    #[test]
-    fn contradictions_are_refused_in_one_sentence() {
-        let memory = |memory, swap| Limits { memory: Some(memory), memory_swap: Some(swap), ..Limits::default() };
-        assert!(refusal(memory(64 << 20, 32 << 20)).contains("less than --memory"));
-        assert!(refusal(Limits { memory_swap: Some(1 << 30), ..Limits::default() }).contains("needs --memory"));
-        assert!(refusal(Limits { memory: Some(1 << 20), ..Limits::default() }).contains("minimum is 6m"));
-        let both = Limits { nano_cpus: Some(ONE_CPU), cpu_quota: Some(5000), ..Limits::default() };
-        assert!(refusal(both).contains("conflicting"));
-        memory(64 << 20, -1).check(&two_cpus()).unwrap();
-        memory(64 << 20, 64 << 20).check(&two_cpus()).unwrap();
-    }
-
-    #[test]
-    fn more_than_the_machine_has_is_refused() {
-        let cpus = |nanos| Limits { nano_cpus: Some(nanos), ..Limits::default() };
-        assert_eq!(
-            refusal(cpus(3 * ONE_CPU)),
-            "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available"
-        );
-        refusal(cpus(0));
-        cpus(2 * ONE_CPU).check(&two_cpus()).unwrap();
-        let set = |list: &str| Limits { cpuset_cpus: Some(list.into()), ..Limits::default() };
-        assert_eq!(refusal(set("0-2")), "--cpuset-cpus: requested 0-2, available: 0-1");
-        for list in ["", "a", "1-0", "0,", "0-4000000000", "+1", "0-1-2", "-1"] {
-            assert!(refusal(set(list)).contains("invalid value"), "{list}");
-        }
-        set("0,1").check(&two_cpus()).unwrap();
-    }
-
     #[test]
     fn half_a_processor_is_half_of_every_period() {
         let limits = Limits { nano_cpus: Some(ONE_CPU / 2), ..Limits::default() };
-        assert_eq!(limits.cpu_quota(), Some((50_000, 100_000)));
+        assert_eq!(limits.cpu_time(), Some((Some(50_000), 100_000)));
         let limits = Limits { cpu_quota: Some(5_000), ..Limits::default() };
-        assert_eq!(limits.cpu_quota(), Some((5_000, 100_000)));
+        assert_eq!(limits.cpu_time(), Some((Some(5_000), 100_000)));
+        let limits = Limits { cpu_quota: Some(-1), cpu_period: Some(20_000), ..Limits::default() };
+        assert_eq!(limits.cpu_time(), Some((None, 20_000)));
+        assert_eq!(Limits::default().cpu_time(), None);
+    }
+
+    #[test]
+    fn swap_is_as_much_as_memory_unless_said_otherwise() {
+        let sum = |memory_swap| Limits { memory: Some(64), memory_swap, ..Limits::default() }.memory_and_swap();
+        assert_eq!((sum(None), sum(Some(100)), sum(Some(-1))), (Some(128), Some(100), None));
+        assert_eq!(Limits { memory_swap: Some(-1), ..Limits::default() }.memory_and_swap(), None);
+    }
+
+    #[test]
+    fn only_what_changes_is_written_and_what_belongs_together_is_whole() {
+        let old = Limits { memory: Some(64), memory_swap: Some(100), pids: Some(5), ..Limits::default() };
+        let new = Limits { memory: Some(80), cpu_shares: Some(512), ..old.clone() };
+        let expected = Limits { memory: Some(80), memory_swap: Some(100), cpu_shares: Some(512), ..Limits::default() };
+        assert_eq!(new.changed_from(&old), expected);
+        assert!(old.changed_from(&old).is_empty());
+    }
+
+    #[test]
+    fn limits_survive_being_written_down() {
+        let disk = DeviceValue { path: "/dev/sda".into(), value: 7 };
+        let limits = Limits { pids: Some(-1), device_read_bps: vec![disk], ..Limits::default() };
+        let text = serde_json::to_string(&limits).unwrap();
+        assert!(text.contains(r#"{"Path":"/dev/sda","Rate":7}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Limits>(&text).unwrap(), limits);
     }
 }

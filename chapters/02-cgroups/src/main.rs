@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs::remove_dir;
 use std::process::{self, ExitCode};
 
 use anyhow::{Result, bail, ensure};
 use cgroups::accounting::stats;
-use cgroups::{CgroupArgs, Group, Hierarchies, Stats, format_bytes};
+use cgroups::machine::Machine;
+use cgroups::{CgroupArgs, Group, Hierarchies, LimitArgs, Limits, format_bytes, report};
 use clap::{Args, Parser, Subcommand};
 use namespaces::{NamespaceArgs, Process, Record, run_to_end};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 /// A process in its own world that takes no more than its share: chapter 1, and cgroups.
 ///
@@ -26,6 +31,7 @@ Examples:
   ch02 run --memory 64m tail /dev/zero              takes all it can get: killed, status 137
   ch02 run --pids-limit 20 --name few sh            its 21st process is refused
   ch02 stats                                        what they all use
+  ch02 update --pids-limit 40 few                   a few more
   ch02 pause few; ch02 resume few                   stop it where it stands, and let it go on
   ch02 plan --memory 64m --cpus 0.5                 the same by hand: mkdir and echo
 
@@ -43,6 +49,8 @@ enum Command {
         /// A name, or the path of any cgroup [default: all containers of ch02]
         container: Option<String>,
     },
+    /// Change the limits of a container that runs
+    Update(Update),
     /// Stop all processes of a container
     Pause {
         /// Its name, or the path of a cgroup
@@ -76,6 +84,14 @@ struct Plan {
     limits: CgroupArgs,
 }
 
+#[derive(Args)]
+struct Update {
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Its name, or the path of a cgroup
+    container: String,
+}
+
 /// The directory of our containers' cgroups, in every tree.
 const PARENT: &str = "ch02";
 
@@ -84,12 +100,14 @@ fn main() -> ExitCode {
         Command::Run(args) => run(*args),
         Command::Plan(args) => plan(args),
         Command::Stats { container } => show_stats(container),
+        Command::Update(args) => update(&args),
         Command::Pause { container } => cgroups::freeze(&path(&container)).map(|()| 0),
         Command::Resume { container } => cgroups::thaw(&path(&container)).map(|()| 0),
     })
 }
 
 fn run(args: Run) -> Result<i32> {
+    sweep();
     let id = args.name.unwrap_or_else(|| process::id().to_string());
     ensure!(!id.contains('/'), "invalid name {id:?}: it must not contain a slash");
     claim(&args.limits.path(PARENT, &id))?;
@@ -106,6 +124,21 @@ fn claim(path: &str) -> Result<()> {
         bail!("a container with the cgroup {path} is running (take another --name)");
     }
     group.remove()
+}
+
+/// Removes what a `ch02` without a name for its container has left that was killed: the cgroup of its number, when
+/// neither it nor a process of the container lives. Whatever fails here is not this run's affair.
+fn sweep() {
+    for path in containers().unwrap_or_default() {
+        let owner = path.rsplit('/').next().and_then(|name| name.parse().ok()).map(Pid::from_raw);
+        let dead = owner.is_some_and(|owner| kill(owner, None) == Err(Errno::ESRCH));
+        if dead
+            && let Ok(group) = Group::find(&path)
+            && group.processes().is_ok_and(|processes| processes.is_empty())
+        {
+            group.directories().for_each(|directory| drop(remove_dir(directory)));
+        }
+    }
 }
 
 /// Before a cgroup is removed, the last look at what it counted.
@@ -132,6 +165,15 @@ fn plan(args: Plan) -> Result<i32> {
     Ok(0)
 }
 
+/// We keep no books: what is not given is taken to be as it should be. So `--memory` alone sets swap as at the start.
+fn update(args: &Update) -> Result<i32> {
+    let limits = args.limits.applied_to(&Limits::default());
+    ensure!(!limits.is_empty(), "which limit is to be changed? (ch02 update --help)");
+    limits.check(&Machine::this())?;
+    cgroups::update(&path(&args.container), &Limits::default(), &limits)?;
+    Ok(0)
+}
+
 fn show_stats(container: Option<String>) -> Result<i32> {
     let (paths, one) = match container {
         Some(container) => (vec![path(&container)], true),
@@ -140,33 +182,20 @@ fn show_stats(container: Option<String>) -> Result<i32> {
     let mut rows = Vec::new();
     for path in paths {
         match Group::at(&path) {
-            Ok(group) => rows.push(row(path.trim_start_matches("ch02/"), &stats(&group))),
+            Ok(group) => {
+                let stats = stats(&group);
+                rows.push(report::row(path.trim_start_matches("ch02/"), &stats));
+                if one {
+                    rows.push(report::details(&stats).trim_end().to_owned());
+                }
+            }
             Err(error) if one => return Err(error),
             Err(_) => {} // it has just ended
         }
     }
-    println!("{HEADER}");
+    println!("{}", report::HEADER);
     rows.iter().for_each(|row| println!("{row}"));
     Ok(0)
-}
-
-const HEADER: &str =
-    "NAME         CPU TIME   THROTTLED  MEM USAGE / LIMIT    MEM PEAK   PIDS / LIMIT   OOM KILLS  STATE";
-
-fn row(name: &str, stats: &Stats) -> String {
-    let size = |bytes: Option<u64>| bytes.map_or("-".into(), format_bytes);
-    let count = |count: Option<u64>| count.map_or("-".into(), |count| count.to_string());
-    let seconds = |usec: Option<u64>| usec.map_or("-".into(), |usec| format!("{:.3}s", usec as f64 / 1e6));
-    format!(
-        "{name:<12} {:<10} {:<10} {:<20} {:<10} {:<14} {:<10} {}",
-        seconds(stats.cpu_usage_usec),
-        seconds(stats.cpu_throttled_usec),
-        format!("{} / {}", size(stats.memory_current), size(stats.memory_max)),
-        size(stats.memory_peak),
-        format!("{} / {}", count(stats.pids_current), count(stats.pids_max)),
-        count(stats.oom_kills),
-        if stats.frozen { "paused" } else { "running" },
-    )
 }
 
 /// Our containers that run.

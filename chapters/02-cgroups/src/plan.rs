@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 
 use crate::hierarchy::relative;
-use crate::writes::Writes;
-use crate::{Controller, DeviceRules, Group, Hierarchies, Limits};
+use crate::needs::{MOUNT_ONE, missing, needs, no_access, only_v1_has};
+use crate::writes::{Occasion, Writes};
+use crate::{Controller, DeviceRules, Group, Hierarchies, Limits, Step};
 
-/// What has to be done to make one cgroup, in order.
+/// What has to be done to make one cgroup, or to change its limits, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The cgroup that comes of it.
@@ -19,52 +20,15 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
-/// One action on the cgroup trees.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Make a directory above the cgroup, unless it is there.
-    Parent(PathBuf),
-    /// Make the cgroup's own directory, which must be new.
-    Leaf(PathBuf),
-    /// v2: let the cgroups below `directory` have these controllers. What is `needed`, and by which flag, must succeed.
-    Enable {
-        /// Where `cgroup.subtree_control` is written.
-        directory: PathBuf,
-        /// What is written.
-        controllers: BTreeSet<Controller>,
-        /// The first flag that cannot be honoured without.
-        needed: Option<&'static str>,
-    },
-    /// v1 cpuset: take over the parent's value. A new cpuset is empty there, and no process may enter it.
-    Inherit(PathBuf),
-    /// Set a limit.
-    Write {
-        /// The file.
-        file: PathBuf,
-        /// What is written.
-        value: String,
-        /// The flag that asked for it.
-        flag: &'static str,
-        /// Not asked for in so many words: skipped where the kernel has no such file.
-        optional: bool,
-    },
-    /// v2: attach the program that decides about opening devices.
-    Devices {
-        /// The cgroup's directory.
-        directory: PathBuf,
-        /// The rules that the program is made from.
-        rules: DeviceRules,
-    },
-}
-
 impl Plan {
     /// Plans the cgroup `path` with `limits` and, if devices are to be limited, `devices`, for a machine with these
     /// `hierarchies`, of which those directories can be used that are `writable`.
     ///
     /// `None` if nothing is asked for and there is no place for a cgroup. On v1 every tree costs a directory and a
     /// move, so a cgroup is made only where it is needed: where there is a limit; in memory and pids, always, since out
-    /// of memory and a fork bomb are worth an answer; in devices for the rules; and, where no v2 tree lends its
-    /// `cgroup.freeze`, `cgroup.kill` and `cpu.stat` (they are there without any controller), in freezer and cpuacct.
+    /// of memory and a fork bomb are worth an answer; in blkio for the accounting; in devices for the rules; and, where
+    /// no v2 tree lends its `cgroup.freeze`, `cgroup.kill` and `cpu.stat` (they are there without any controller), in
+    /// freezer and cpuacct.
     pub fn new(
         hierarchies: &Hierarchies,
         path: &str,
@@ -73,34 +37,19 @@ impl Plan {
         writable: impl Fn(&Path) -> bool,
     ) -> Result<Option<Plan>> {
         let name = relative(path)?;
+        only_v1_has(limits, hierarchies)?;
         let needs = needs(limits, devices.is_some() && hierarchies.legacy.contains_key(&Controller::Devices));
         let mut wants: BTreeSet<Controller> = needs.keys().copied().collect();
-        wants.extend([Controller::Memory, Controller::Pids]);
+        wants.extend([Controller::Memory, Controller::Pids, Controller::Blkio]);
         if hierarchies.unified.is_none() {
             wants.extend([Controller::Freezer, Controller::Cpuacct]);
         }
-
-        let mut group = Group { unified: None, legacy: BTreeMap::new(), tidy_parent: !path.starts_with('/') };
-        let mut enabled = BTreeSet::new();
-        for controller in wants {
-            let needed = needs.get(&controller).copied();
-            if hierarchies.unified_has(controller) {
-                enabled.insert(controller);
-            } else if let Some(tree) = hierarchies.legacy.get(&controller).filter(|tree| writable(tree)) {
-                group.legacy.insert(controller, tree.join(&name));
-            } else if let Some(flag) = needed {
-                bail!(missing(hierarchies, controller, flag));
-            }
-        }
+        let mut group = Group { tidy_parent: !path.starts_with('/'), ..Group::default() };
+        let enabled = homes(hierarchies, &name, &wants, &needs, &writable, &mut group)?;
         let mut steps = Vec::new();
-        if let Some(unified) = &hierarchies.unified {
-            let needed = enabled.iter().find_map(|controller| needs.get(controller).copied());
-            if writable(&unified.base) {
-                group.unified = Some(unified.base.join(&name));
-                steps.extend(unified_directories(&unified.base, &name, &enabled, needed));
-            } else if let Some(flag) = needed {
-                bail!("{flag} cannot be enforced: {}", no_access(&unified.base));
-            }
+        if let Some(unified) = hierarchies.unified.as_ref().filter(|unified| writable(&unified.base)) {
+            group.unified = Some(unified.base.join(&name));
+            steps = unified_directories(&unified.base, &name, &enabled, first(&needs, &enabled));
         }
         if group.is_nowhere() {
             // Limits have been refused above, each with what it lacks.
@@ -112,7 +61,7 @@ impl Plan {
             return Ok(None);
         }
         steps.extend(legacy_directories(hierarchies, &group, &name));
-        let mut writes = Writes::new(&group, steps);
+        let mut writes = Writes::new(&group, steps, Occasion::Birth);
         writes.limits(limits);
         if let Some(rules) = devices {
             writes.devices(rules)?;
@@ -120,56 +69,68 @@ impl Plan {
         let steps = writes.steps;
         Ok(Some(Plan { group, steps }))
     }
-}
 
-/// The controllers that the limits cannot do without, each with the first flag that asks for it.
-fn needs(limits: &Limits, devices: bool) -> BTreeMap<Controller, &'static str> {
-    let asked = [
-        (limits.cpu_shares.is_some(), Controller::Cpu, "--cpu-shares"),
-        (limits.cpu_quota.is_some() || limits.cpu_period.is_some(), Controller::Cpu, "--cpu-quota"),
-        (limits.nano_cpus.is_some(), Controller::Cpu, "--cpus"),
-        (limits.cpuset_mems.is_some(), Controller::Cpuset, "--cpuset-mems"),
-        (limits.cpuset_cpus.is_some(), Controller::Cpuset, "--cpuset-cpus"),
-        (limits.memory_reservation.is_some(), Controller::Memory, "--memory-reservation"),
-        (limits.memory_swap.is_some(), Controller::Memory, "--memory-swap"),
-        (limits.memory.is_some(), Controller::Memory, "--memory"),
-        (limits.pids.is_some(), Controller::Pids, "--pids-limit"),
-        (devices, Controller::Devices, "the list of devices"),
-    ];
-    asked.into_iter().filter(|(asked, ..)| *asked).map(|(_, controller, flag)| (controller, flag)).collect()
-}
-
-/// How to come by a tree.
-const MOUNT_ONE: &str = "as root: mount -t cgroup2 none /sys/fs/cgroup";
-
-/// Why a tree cannot be used, and the way out.
-fn no_access(tree: &Path) -> String {
-    format!(
-        "{} is not ours to write to (be root; or as a user: systemd-run --user --scope -p Delegate=yes COMMAND; in a \
-         container: have it mounted read-write)",
-        tree.display()
-    )
-}
-
-/// Why a flag cannot be honoured, and the way out.
-fn missing(hierarchies: &Hierarchies, controller: Controller, flag: &str) -> String {
-    let why = match (hierarchies.legacy.get(&controller), &hierarchies.unified) {
-        (Some(tree), _) => no_access(tree),
-        (None, Some(unified)) if hierarchies.legacy.is_empty() => format!(
-            "{} has no {} controller (for a user or a container it has to be delegated from above; else the kernel was \
-             built or booted without it: see /proc/cgroups and the boot parameter cgroup_disable)",
-            unified.base.display(),
-            controller.v2().unwrap_or(controller.v1()),
-        ),
-        (None, Some(_)) => {
-            format!("no cgroup tree has a {controller} controller (mount one: mount -t cgroup -o {controller} …)")
+    /// Plans new `limits` for the cgroup `path`, which exists as `present`. The group that comes of it may be in more v1
+    /// trees than before: a process that nothing limited is not in every one.
+    ///
+    /// `swap_first` tells whether the sum of memory and swap grows (v1: it must never be less than memory's own limit).
+    pub fn change(
+        hierarchies: &Hierarchies,
+        path: &str,
+        present: &Group,
+        limits: &Limits,
+        swap_first: bool,
+        writable: impl Fn(&Path) -> bool,
+    ) -> Result<Plan> {
+        let name = relative(path)?;
+        only_v1_has(limits, hierarchies)?;
+        let needs = needs(limits, false);
+        let wants = needs.keys().copied().collect();
+        let mut group = present.clone();
+        let enabled = homes(hierarchies, &name, &wants, &needs, &writable, &mut group)?;
+        let mut steps = Vec::new();
+        if let (Some(unified), false) = (&hierarchies.unified, enabled.is_empty()) {
+            steps = unified_directories(&unified.base, &name, &enabled, first(&needs, &enabled));
         }
-        (None, None) if hierarchies.legacy.is_empty() => format!("no cgroup tree is mounted ({MOUNT_ONE})"),
-        (None, None) => {
-            format!("no cgroup tree has a {controller} controller (mount one: mount -t cgroup -o {controller} …)")
+        steps.extend(legacy_directories(hierarchies, &group, &name));
+        let is_there = |directory: &Path| present.directories().any(|there| there == directory);
+        steps.retain(|step| !matches!(step, Step::Leaf(directory) if is_there(directory)));
+        let mut writes = Writes::new(&group, steps, Occasion::Change { swap_first });
+        writes.limits(limits);
+        let steps = writes.steps;
+        Ok(Plan { group, steps })
+    }
+}
+
+/// The first flag that needs one of these controllers.
+fn first(needs: &BTreeMap<Controller, &'static str>, controllers: &BTreeSet<Controller>) -> Option<&'static str> {
+    controllers.iter().find_map(|controller| needs.get(controller).copied())
+}
+
+/// Finds a tree for each controller that is wanted: adds the directories in v1's to `group`, gives those that v2 has.
+/// An error if one is needed and nowhere to be had.
+fn homes(
+    hierarchies: &Hierarchies,
+    name: &Path,
+    wants: &BTreeSet<Controller>,
+    needs: &BTreeMap<Controller, &'static str>,
+    writable: impl Fn(&Path) -> bool,
+    group: &mut Group,
+) -> Result<BTreeSet<Controller>> {
+    let mut enabled = BTreeSet::new();
+    for controller in wants {
+        if hierarchies.unified_has(*controller) {
+            enabled.insert(*controller);
+        } else if let Some(tree) = hierarchies.legacy.get(controller).filter(|tree| writable(tree)) {
+            group.legacy.insert(*controller, tree.join(name));
+        } else if let Some(flag) = needs.get(controller) {
+            bail!(missing(hierarchies, *controller, flag));
         }
-    };
-    format!("{flag} cannot be enforced: {why}")
+    }
+    if let (Some(unified), Some(flag)) = (&hierarchies.unified, first(needs, &enabled)) {
+        ensure!(writable(&unified.base), "{flag} cannot be enforced: {}", no_access(&unified.base));
+    }
+    Ok(enabled)
 }
 
 /// v2: every directory on the way must hand the controllers on to the next (`cgroup-v2.rst`, "Top-down Constraint").
@@ -220,29 +181,6 @@ fn legacy_directories(hierarchies: &Hierarchies, group: &Group, name: &Path) -> 
     steps
 }
 
-impl fmt::Display for Step {
-    /// As one would type it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Step::Parent(path) => write!(f, "mkdir -p {}", path.display()),
-            Step::Leaf(path) => write!(f, "mkdir {}", path.display()),
-            Step::Enable { directory, controllers, .. } => {
-                write!(f, "echo '{}' > {}/cgroup.subtree_control", enabling(controllers), directory.display())
-            }
-            Step::Inherit(file) => match inherited(file) {
-                Some(from) => write!(f, "cat {} > {}", from.display(), file.display()),
-                None => write!(f, "# {}", file.display()),
-            },
-            Step::Write { file, value, flag, .. } => {
-                write!(f, "echo '{value}' > {}   # {flag}", file.display())
-            }
-            Step::Devices { directory, rules } => {
-                write!(f, "# attach to {} a program for: {rules}", directory.display())
-            }
-        }
-    }
-}
-
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
@@ -256,17 +194,6 @@ impl fmt::Display for Plan {
         }
         Ok(())
     }
-}
-
-/// The text for `cgroup.subtree_control`: `+memory +pids`.
-pub(crate) fn enabling(controllers: &BTreeSet<Controller>) -> String {
-    let names: Vec<String> = controllers.iter().filter_map(|name| name.v2()).map(|name| format!("+{name}")).collect();
-    names.join(" ")
-}
-
-/// The file of the same name one directory up.
-pub(crate) fn inherited(file: &Path) -> Option<PathBuf> {
-    Some(file.parent()?.parent()?.join(file.file_name()?))
 }
 
 #[cfg(test)]

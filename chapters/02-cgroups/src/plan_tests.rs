@@ -1,6 +1,7 @@
 //! The plans for the kinds of machines that there are.
 
 use super::*;
+use crate::DeviceValue;
 use crate::hierarchy::Unified;
 use crate::quantity::ONE_CPU;
 
@@ -43,7 +44,7 @@ echo '20' > /cg/md/4f1c/pids.max   # --pids-limit
 
 #[test]
 fn v1_makes_a_directory_per_tree_and_limits_memory_before_the_sum() {
-    let machine = v1(&[Cpu, Cpuacct, Freezer, Memory, Pids, Blkio]);
+    let machine = v1(&[Cpu, Cpuacct, Cpuset, Freezer, Memory, Pids, Blkio]);
     let plan = plan(&machine, &limits()).unwrap().unwrap();
     let text = plan.to_string();
     for line in [
@@ -57,7 +58,7 @@ fn v1_makes_a_directory_per_tree_and_limits_memory_before_the_sum() {
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
-    assert!(!text.contains("blkio"), "nothing limits it");
+    assert!(!text.contains("cpuset"), "nothing limits it");
 }
 
 #[test]
@@ -132,6 +133,117 @@ fn without_a_wish_and_a_place_there_is_no_cgroup() {
     let devices = DeviceRules::usual();
     Plan::new(&v1(&[Memory]), "md/1", &Limits::default(), Some(&devices), |_| true).unwrap_err();
     Plan::new(&v2(&[Memory]), "md/1", &Limits::default(), Some(&devices), |_| false).unwrap_err();
+}
+
+fn disk(path: &str, value: u64) -> Vec<DeviceValue> {
+    vec![DeviceValue { path: path.into(), value }]
+}
+
+#[test]
+fn disks_are_limited_by_number_and_weighed_by_whoever_weighs() {
+    let limits = Limits {
+        blkio_weight: Some(500),
+        blkio_weight_device: disk("/dev/sdb", 1000),
+        device_read_bps: disk("/dev/sda", 1 << 20),
+        device_write_iops: disk("/dev/sda", 100),
+        ..Limits::default()
+    };
+    let text = plan(&v2(&[Blkio]), &limits).unwrap().unwrap().to_string();
+    for line in [
+        "echo '+io' > /cg/cgroup.subtree_control\n",
+        "echo '500' > /cg/md/4f1c/io.bfq.weight   # --blkio-weight\n\
+         # or, where there is no such file: echo 'default 4950' > /cg/md/4f1c/io.weight   # --blkio-weight\n",
+        "MAJ:MIN /dev/sdb) 10000\" > /cg/md/4f1c/io.weight",
+        "echo \"$(lsblk -dno MAJ:MIN /dev/sda) rbps=1048576\" > /cg/md/4f1c/io.max   # --device-read-bps\n",
+        "/dev/sda) wiops=100\" > /cg/md/4f1c/io.max",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    let text = plan(&v1(&[Blkio]), &limits).unwrap().unwrap().to_string();
+    for line in [
+        "echo '500' > /cg/blkio/md/4f1c/blkio.weight   # --blkio-weight\n",
+        "/cg/blkio/md/4f1c/blkio.bfq.weight_device",
+        "/dev/sda) 1048576\" > /cg/blkio/md/4f1c/blkio.throttle.read_bps_device",
+        "/dev/sda) 100\" > /cg/blkio/md/4f1c/blkio.throttle.write_iops_device",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    let refusal = |machine: &Hierarchies| plan(machine, &limits).unwrap_err().to_string();
+    assert!(refusal(&v2(&[Memory])).starts_with("--blkio-weight cannot be enforced: /cg has no io controller"));
+    assert!(refusal(&v1(&[Memory])).contains("no cgroup tree has a blkio controller"));
+}
+
+#[test]
+fn what_only_v1_has_is_refused_on_v2() {
+    let limits: [(Limits, &str); 4] = [
+        (Limits { memory_swappiness: Some(0), ..Limits::default() }, "--memory-swappiness"),
+        (Limits { oom_kill_disable: true, ..Limits::default() }, "--oom-kill-disable"),
+        (Limits { cpu_rt_runtime: Some(1000), ..Limits::default() }, "--cpu-rt-runtime"),
+        (Limits { cpu_rt_period: Some(1000), ..Limits::default() }, "--cpu-rt-period"),
+    ];
+    for (limits, flag) in limits {
+        let said = plan(&v2(&[Cpu, Memory]), &limits).unwrap_err().to_string();
+        assert!(said.starts_with(&format!("{flag} cannot be enforced: cgroup v2 has no ")), "{said}");
+        let text = plan(&v1(&[Cpu, Memory]), &limits).unwrap().unwrap().to_string();
+        assert!(text.contains(flag), "{text}");
+    }
+}
+
+/// The cgroup of the other tests as it is when it runs, in these trees.
+fn present(hierarchies: &Hierarchies, controllers: &[Controller]) -> Group {
+    let legacy = hierarchies.legacy.iter().filter(|(controller, _)| controllers.contains(controller));
+    Group {
+        unified: hierarchies.unified.as_ref().map(|unified| unified.base.join("md/4f1c")),
+        legacy: legacy.map(|(controller, tree)| (*controller, tree.join("md/4f1c"))).collect(),
+        tidy_parent: true,
+    }
+}
+
+fn change(machine: &Hierarchies, controllers: &[Controller], limits: &Limits, swap_first: bool) -> Plan {
+    Plan::change(machine, "md/4f1c", &present(machine, controllers), limits, swap_first, |_| true).unwrap()
+}
+
+#[test]
+fn a_change_squeezes_before_it_limits_and_hands_controllers_down() {
+    let limits = Limits { pids: Some(-1), ..limits() };
+    let text: Vec<String> =
+        change(&v2(&[Cpu, Memory, Pids]), &[], &limits, false).steps.iter().map(Step::to_string).collect();
+    let expected = [
+        "echo '+cpu +memory' > /cg/cgroup.subtree_control",
+        "mkdir -p /cg/md",
+        "echo '+cpu +memory' > /cg/md/cgroup.subtree_control",
+        "echo '50000 100000' > /cg/md/4f1c/cpu.max   # --cpus",
+        "echo $(($(cat /cg/md/4f1c/memory.current) - 67108864)) > /cg/md/4f1c/memory.reclaim",
+        "echo '67108864' > /cg/md/4f1c/memory.max   # --memory",
+        "echo '67108864' > /cg/md/4f1c/memory.swap.max   # --memory-swap",
+        "echo 'max' > /cg/md/4f1c/pids.max   # --pids-limit",
+    ];
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_change_on_v1_makes_what_is_missing_and_keeps_the_sum_above_the_memory() {
+    let machine = v1(&[Cpu, Memory, Pids]);
+    let plan = change(&machine, &[Memory, Pids], &limits_without_pids(), true);
+    let text: Vec<String> = plan.steps.iter().map(Step::to_string).collect();
+    let expected = [
+        "mkdir -p /cg/cpu/md",
+        "mkdir /cg/cpu/md/4f1c",
+        "mkdir -p /cg/memory/md",
+        "mkdir -p /cg/pids/md",
+        "echo '-1' > /cg/cpu/md/4f1c/cpu.cfs_quota_us   # --cpus",
+        "echo '100000' > /cg/cpu/md/4f1c/cpu.cfs_period_us   # --cpus",
+        "echo '50000' > /cg/cpu/md/4f1c/cpu.cfs_quota_us   # --cpus",
+        "echo '134217728' > /cg/memory/md/4f1c/memory.memsw.limit_in_bytes   # --memory-swap",
+        "echo '67108864' > /cg/memory/md/4f1c/memory.limit_in_bytes   # --memory",
+    ];
+    assert_eq!(text, expected);
+    assert!(plan.group.legacy.contains_key(&Cpu));
+    let lowered = change(&machine, &[Cpu, Memory, Pids], &limits_without_pids(), false);
+    let files: Vec<String> = lowered.steps.iter().map(Step::to_string).collect();
+    let place = |name: &str| files.iter().position(|step| step.contains(name)).unwrap();
+    assert!(place("memory.limit_in_bytes") < place("memory.memsw.limit_in_bytes"));
+    assert!(!files.iter().any(|step| step.starts_with("mkdir /")), "{files:?}");
 }
 
 #[test]

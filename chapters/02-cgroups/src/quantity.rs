@@ -80,6 +80,7 @@ fn decimal(text: &str, digits: usize) -> Option<(u128, u128)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn sizes_are_read_as_docker_reads_them() {
@@ -151,5 +152,48 @@ mod tests {
             assert_eq!(format_bytes(bytes), text);
         }
         assert_eq!(format_bytes(123_456_789), "117.7MiB");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_size_or_is_refused(text in "[-+0-9.a-zA-Z µ]{0,40}") {
+            if let Ok(bytes) = parse_bytes(&text) {
+                prop_assert!(i64::try_from(bytes).is_ok());
+                prop_assert!(text.starts_with(|first: char| first.is_ascii_digit() || first == '.'));
+            }
+        }
+
+        #[test]
+        fn whole_numbers_are_exact_in_every_unit(number in 0u64..8192, power in 0u32..6, binary in any::<bool>()) {
+            let letter = UNITS.as_bytes()[power as usize] as char;
+            let unit = if binary && power > 0 { format!("{letter}iB") } else { letter.to_string() };
+            prop_assert_eq!(parse_bytes(&format!("{number}{unit}")).unwrap(), number << (10 * power));
+        }
+
+        #[test]
+        fn a_larger_number_is_no_smaller_size(a in 0u64..1 << 40, b in 0u64..1 << 40, digits in 0usize..6) {
+            let size = |number: u64| parse_bytes(&format!("{}.{:0<digits$}k", number / 7, number % 7)).unwrap();
+            let (less, more) = (a.min(b), a.max(b));
+            prop_assert!(size(less / 7 * 7) <= size(more));
+        }
+
+        #[test]
+        fn what_is_shown_is_close_to_what_it_was(bytes in 0u64..1 << 60) {
+            let shown = format_bytes(bytes);
+            prop_assert!(shown.len() <= 9, "{}", shown);
+            let back = parse_bytes(&shown).unwrap();
+            prop_assert!(back.abs_diff(bytes) <= bytes / 100 + 1, "{}: {} is not {}", shown, back, bytes);
+        }
+
+        #[test]
+        fn processors_come_back_as_they_were_written(whole in 0u64..1_000_000, nanos in 0u64..ONE_CPU) {
+            prop_assert_eq!(parse_cpus(&format!("{whole}.{nanos:09}")).unwrap(), whole * ONE_CPU + nanos);
+        }
+
+        #[test]
+        fn any_text_is_processors_or_is_refused(text in "[-+0-9.eE, ]{0,40}") {
+            let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+            prop_assert!(plain || parse_cpus(&text).is_err());
+        }
     }
 }
