@@ -260,6 +260,10 @@ impl Step {
             (Step::OneDevice { .. }, _) if error.raw_os_error() == Some(libc::ENODEV) => {
                 "a whole disk is limited, not a partition of it".into()
             }
+            (Step::OneDevice { device, .. }, ErrorKind::Unsupported) if flag == "--blkio-weight-device" => format!(
+                "the disk's scheduler does not weigh: echo bfq > /sys/block/{}/queue/scheduler",
+                device.file_name().unwrap_or_default().display()
+            ),
             (_, ErrorKind::InvalidInput) if flag.starts_with("--cpu-rt") => {
                 "the cgroup above has no real-time to give: write some to its cpu.rt_runtime_us, and name it by \
                  --cgroup-parent"
