@@ -21,6 +21,7 @@
 //! * [`subject`]: one way to run a command in a container, for chapters, the engine, and other runtimes.
 //! * [`exercise`](mod@exercise): tests that speak to a learner.
 //! * [`root`]: a root directory with busybox and the payload.
+//! * [`canary`]: what must be the same after an attack.
 //! * [`image`]: images as archives.
 //! * [`registry`]: a real registry.
 //! * [`terminal`]: a program at a terminal.
@@ -28,6 +29,7 @@
 //!
 //! What it never does: measure time. Waiting is for a condition; only the limit after which a test is hung is in seconds.
 
+pub mod canary;
 pub mod exercise;
 pub mod host;
 pub mod image;
@@ -38,6 +40,7 @@ pub mod root;
 pub mod subject;
 pub mod terminal;
 
+pub use canary::Canary;
 pub use exercise::exercise;
 pub use host::{Host, host, skip};
 pub use program::{Background, eventually};

@@ -16,6 +16,8 @@ mod ch07;
 
 mod ex01;
 
+mod attacks;
+
 mod bad_input;
 mod build;
 mod exec;

@@ -4,15 +4,20 @@
 #[derive(Default)]
 pub struct Tally {
     passed: usize,
+    attacks: usize,
     failures: Vec<String>,
     skips: Vec<String>,
     notes: Vec<String>,
 }
 
+/// How the line of a test begins that is an attack; `tests/suites/attacks` has the list.
+const ATTACK: &str = "test attacks::";
+
 /// Hears the lines of one or several test programs.
 #[derive(Default)]
 pub struct Listener {
     passed: usize,
+    attacks: usize,
     failed: usize,
     ignored: Vec<String>,
     failures: Vec<String>,
@@ -33,6 +38,9 @@ impl Listener {
             let reason = if reason.is_empty() { "ignored by its author" } else { reason.trim_start_matches(", ") };
             self.ignored.push(format!("{name}: {reason}"));
         }
+        if line.starts_with(ATTACK) && line.ends_with(" ... ok") && is_held_off(line) {
+            self.attacks += 1;
+        }
         // The list of names, which comes twice: first with each one's output.
         if line == "failures:" {
             self.in_failures = true;
@@ -44,6 +52,11 @@ impl Listener {
             println!("{line}");
         }
     }
+}
+
+/// Whether an attack is one that must fail: those in `real` show that attacks work, those in no module are about the list.
+fn is_held_off(line: &str) -> bool {
+    line.matches("::").count() > 1 && !line.contains("::real::")
 }
 
 /// The number that stands directly before a word: `12 passed; 0 failed`.
@@ -75,6 +88,7 @@ impl Tally {
     /// What a program of tests has said; it must have failed by a test, or not at all.
     pub fn add(&mut self, name: &str, heard: Listener, success: bool) {
         self.passed += heard.passed;
+        self.attacks += heard.attacks;
         self.skips.extend(heard.ignored);
         let named = heard.failures.len();
         self.failures.extend(heard.failures.into_iter().map(|test| format!("{name}: {test}")));
@@ -91,6 +105,7 @@ impl Tally {
         for line in record.lines() {
             let (name, reason) = line.split_once('\t').unwrap_or((line, "no reason given"));
             self.passed = self.passed.saturating_sub(1);
+            self.attacks = self.attacks.saturating_sub(usize::from(name.starts_with("attacks::")));
             self.skips.push(format!("{prefix}{name}: {reason}"));
         }
     }
@@ -105,6 +120,9 @@ impl Tally {
         }
         for failure in &self.failures {
             println!("FAILED: {failure}");
+        }
+        if self.attacks > 0 {
+            println!("{} attacks held off", self.attacks);
         }
         println!("{} passed, {} failed, {} skipped", self.passed, self.failures.len(), self.skips.len());
         u8::from(!self.failures.is_empty())
@@ -123,6 +141,20 @@ mod tests {
         listener.hear("test a::b ... ignored, takes a day");
         assert_eq!((listener.passed, listener.failed), (22, 1));
         assert_eq!(listener.ignored, ["a::b: takes a day"]);
+    }
+
+    #[test]
+    fn attacks_are_counted_without_the_ones_that_succeed() {
+        let mut listener = Listener::default();
+        listener.hear("test attacks::links::dev_is_a_link ... ok");
+        listener.hear("test attacks::the_table_names_every_attack ... ok");
+        listener.hear("test attacks::links::proc_is_a_link ... FAILED");
+        listener.hear("test attacks::real::a_program_is_overwritten ... ok");
+        listener.hear("test attacks::names::an_id_is_a_path ... ok");
+        let mut tally = Tally::default();
+        tally.add("x", listener, true);
+        tally.skips_from("", "attacks::names::an_id_is_a_path\tneeds x\n");
+        assert_eq!(tally.attacks, 1);
     }
 
     #[test]

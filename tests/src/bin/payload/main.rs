@@ -1,10 +1,14 @@
 //! `payload WORD [ARGS…]`: the program that suites run inside containers.
 //!
 //! One static file that works in an empty root: it shows what a process can see and attacks what it can reach. Each answer
-//! is a few lines of plain text, so that a test can compare it.
+//! is a few lines of plain text, so that a test can compare it. An attack does no harm where it succeeds: suites also let it
+//! succeed, where the protection is absent, to see that it is one.
 
 mod attacks;
+mod calls;
 mod facts;
+mod hunt;
+mod kernel;
 mod network;
 mod resources;
 mod signals;
@@ -59,8 +63,20 @@ fn run(words: &[&str]) -> Result<u8> {
         ["udp", address, text] => done(network::udp(address, text)),
 
         ["escape-chroot"] => done(attacks::escape_chroot()),
-        ["calls"] => done(attacks::calls()),
+        ["calls"] => done(calls::calls()),
+        ["calls-of-32-bit"] => done(calls::of_32_bit()),
+        ["calls-of-x32"] => done(calls::of_x32()),
+        ["hunt", stop] => done(hunt::engine(stop)),
+        ["overwrite-engine"] => done(hunt::overwrite_engine()),
+        ["exchange", one, other] => hunt::exchange(one, other),
+        ["open-for-writing", paths @ ..] => done(kernel::open_for_writing(paths)),
+        ["file-handle", path] => done(kernel::file_handle(path)),
+        ["open-handle", near, handle] => done(kernel::open_handle(near, handle)),
+        ["with-key", name, command @ ..] => kernel::with_key(name, command),
+        ["find-key", name] => done(kernel::find_key(name)),
+        ["type", text] => done(kernel::type_into_terminal(text)),
         ["as", uid, command @ ..] => attacks::run_as(number(uid)?, command),
+        ["join", pid, command @ ..] => attacks::join(number(pid)?, command),
         ["without-user-namespaces", command @ ..] => attacks::without_user_namespaces(command),
         _ => bail!("unknown words {words:?}"),
     }
