@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::monitor::packet::{CHUNK, Packet, Request, receive_packet, send_packet};
+use crate::monitor::packet::{CHUNK, Packet, receive_packet, send_packet};
 use crate::raw_mode::{RawMode, window_size};
 
 /// What connects a client with a process.
@@ -30,22 +30,6 @@ pub enum End {
     Exited(i32),
     /// The user left with Ctrl-P Ctrl-Q; the process goes on.
     Detached,
-}
-
-/// Sends a request and waits for the answer: the pid, or the error that it was refused with.
-pub fn request(monitor: &OwnedFd, request: Request) -> Result<i32> {
-    send_packet(monitor.as_fd(), &Packet::Request(request))?;
-    started(monitor)
-}
-
-/// Waits until the process runs.
-pub fn started(monitor: &OwnedFd) -> Result<i32> {
-    match receive_packet(monitor.as_fd()).context("listen to the monitor")? {
-        Some(Packet::Started(pid)) => Ok(pid),
-        Some(Packet::Failed(error)) => Err(error.into()),
-        Some(_) => bail!("the monitor answered something else"),
-        None => bail!("the monitor was killed"),
-    }
 }
 
 /// Waits for the end of the process, whose output is not wanted.

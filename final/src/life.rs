@@ -9,21 +9,25 @@ use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use crate::alive::AliveLock;
+use crate::alive::{self, AliveLock};
 use crate::attach;
 use crate::container::{Container, Discarded};
+use crate::monitor::connection::{Connection, Silent};
+use crate::monitor::finish;
 use crate::monitor::packet::Request;
-use crate::monitor::{connect_to, finish};
 use crate::state::{self, State, Status, process_started};
 
 /// How long a killed container may take to be gone. A process in the middle of a system call to a dead file server cannot
 /// be killed at all.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a start that is under way may take until nobody waits for it any more.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Sends the main process of a running container a signal.
 pub fn signal(container: &Container, number: i32) -> Result<()> {
     match state::status(container)? {
-        (Status::Running, _) => attach::request(&connect_to(container)?, Request::Signal(number)).map(drop),
+        (Status::Running, _) => Connection::with(container)?.request(Request::Signal(number)).map(drop),
         (Status::Unmonitored, state) => {
             let Some(process) = process(&state)? else { return Ok(()) };
             send(&process, number)
@@ -49,17 +53,22 @@ fn end(container: &Container, number: i32, timeout: Option<Duration>) -> Result<
     match state::status(container)? {
         (Status::Running, _) => end_monitored(container, number, timeout),
         (Status::Unmonitored | Status::Lost, state) => end_unmonitored(container, state, number, timeout),
-        (Status::Starting, _) => bail!("the container is just being started"),
+        (Status::Starting, _) => {
+            started(container)?;
+            end(container, number, timeout)
+        }
         (Status::Created | Status::Exited, _) => Ok(()),
     }
 }
 
 fn end_monitored(container: &Container, number: i32, timeout: Option<Duration>) -> Result<()> {
-    // Between the look at its state and this it may have ended by itself.
-    let Ok(watch) = connect_to(container) else { return settled(container) };
-    if attach::request(&watch, Request::Wait).is_err() {
-        return settled(container);
-    }
+    let asked = Connection::with(container).and_then(|watch| watch.request(Request::Wait).map(|_| watch));
+    let watch = match asked {
+        Ok(watch) => watch.into_socket(),
+        Err(error) if error.is::<Silent>() => return Err(error),
+        // Between the look at its state and this it may have ended by itself.
+        Err(_) => return settled(container),
+    };
     let _ = signal(container, number);
     if !readable(&watch, timeout)? {
         let _ = signal(container, Signal::SIGKILL as i32);
@@ -69,6 +78,21 @@ fn end_monitored(container: &Container, number: i32, timeout: Option<Duration>) 
         Ok(_) => Ok(()),
         Err(_) => settled(container), // the monitor was killed this moment
     }
+}
+
+/// Waits until a start is over, well or not.
+fn started(container: &Container) -> Result<()> {
+    let begin = Instant::now();
+    while let (Status::Starting, _) = state::status(container)? {
+        if begin.elapsed() > START_TIMEOUT {
+            match alive::holder(&container.directory()) {
+                Some(pid) => return Err(Silent { pid }.into()),
+                None => return Ok(()),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 /// Waits until the books are closed by whoever is doing that just now.
@@ -107,6 +131,25 @@ fn end_unmonitored(container: &Container, mut state: State, number: i32, timeout
     discarded.map_or(Ok(()), Discarded::delete)
 }
 
+/// Kills a container whatever its monitor does; one that does not answer is killed first, so that we can do its work.
+fn kill_by_force(container: &Container) -> Result<()> {
+    let silent = match kill(container) {
+        Err(error) => error.downcast::<Silent>()?,
+        Ok(()) => return Ok(()),
+    };
+    let Some(pid) = Pid::from_raw(silent.pid) else { return Ok(()) };
+    let monitor = pidfd_open(pid, PidfdFlags::empty()).context("find the monitor")?;
+    // The descriptor first, the look after: that it still holds the lock says that it is who we mean.
+    if alive::holder(&container.directory()) == Some(silent.pid) {
+        send(&monitor, Signal::SIGKILL as i32)?;
+        ensure!(readable(&monitor, Some(KILL_TIMEOUT))?, "its monitor was killed and does not die");
+    }
+    match state::status(container)?.0 {
+        Status::Created | Status::Exited => Ok(()), // what was half made is undone with its records
+        _ => kill(container),
+    }
+}
+
 /// What becomes of the volumes that were made for a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnVolumes {
@@ -126,7 +169,7 @@ pub fn remove(container: &Container, force: bool, volumes: OwnVolumes) -> Result
     match state::status(container)?.0 {
         status if force => {
             if !matches!(status, Status::Created | Status::Exited) {
-                kill(container)?;
+                kill_by_force(container)?;
             }
         }
         Status::Running | Status::Unmonitored | Status::Starting => {

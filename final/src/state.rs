@@ -90,15 +90,24 @@ pub fn status(container: &Container) -> Result<(Status, State)> {
     Ok((if state.running { Status::Running } else { Status::Exited }, state))
 }
 
-/// When a process was started, in ticks since boot: field 22 of `/proc/PID/stat`, `proc_pid_stat(5)`. `None` if there is
-/// no such process, or only what is left of one.
+/// When a process was started, in ticks since boot. `None` if there is no such process, or only what is left of one.
 pub fn process_started(pid: i32) -> Option<u64> {
+    let (state, started) = process(pid)?;
+    (!matches!(state, 'Z' | 'X')).then_some(started)
+}
+
+/// Whether a process is stopped (SIGSTOP, or by a tracer): it answers nobody until somebody lets it go on.
+pub fn is_stopped(pid: i32) -> bool {
+    process(pid).is_some_and(|(state, _)| matches!(state, 'T' | 't'))
+}
+
+/// Fields 3 and 22 of `/proc/PID/stat`, `proc_pid_stat(5)`: the state, and when it was started.
+fn process(pid: i32) -> Option<(char, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the command's name in parentheses and may itself hold anything.
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
-    let zombie = matches!(fields.next()?, "Z" | "X");
-    let started = fields.nth(18)?.parse().ok()?;
-    (!zombie).then_some(started)
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -109,5 +118,6 @@ mod tests {
     fn we_ourselves_were_started() {
         assert!(process_started(std::process::id() as i32).unwrap() > 0);
         assert_eq!(process_started(i32::MAX), None);
+        assert!(!is_stopped(std::process::id() as i32) && !is_stopped(i32::MAX));
     }
 }

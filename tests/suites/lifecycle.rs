@@ -1,10 +1,15 @@
 //! Containers that go on: ps, logs, start, stop, kill, rm, inspect.
 
 use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket as socket_of};
+use nix::unistd::Pid;
 use predicates::prelude::*;
 use serde_json::Value;
-use suite::{Host, eventually, host};
+use suite::{Background, Host, eventually, host};
 
 use crate::expect::{complaint, text};
 
@@ -189,5 +194,94 @@ fn a_damaged_container_hides_nothing_else() {
         assert!(list.contains(&id[..12]), "{list}");
         host.minidocker(["rm", "-f", &id]).assert().success();
         host.minidocker(["rm", "-f", "whole"]).assert().success();
+    });
+}
+
+/// The monitor of a container: the parent of its first process.
+fn monitor_of(host: &Host, name: &str) -> Pid {
+    let pid = inspect(host, name)["State"]["Pid"].as_i64().expect("a pid");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent");
+    Pid::from_raw(parent.trim().parse().expect("a number"))
+}
+
+#[test]
+fn nobody_waits_for_ever_for_a_monitor_that_is_stopped() {
+    host(|host| {
+        detached(host, "hung", &[], &["payload", "wait"]);
+        wait_for_log(host, "hung", "ready");
+        let monitor = monitor_of(host, "hung");
+        kill(monitor, Signal::SIGSTOP).expect("stop the monitor");
+        host.minidocker(["ps"]).assert().success().stdout(predicate::str::contains("hung"));
+        host.minidocker(["logs", "hung"]).assert().success().stdout("ready\n");
+        assert_eq!(inspect(host, "hung")["State"]["Running"], true);
+        for words in [&["stop", "hung"][..], &["kill", "hung"], &["exec", "hung", "true"]] {
+            let said = complaint(&host.minidocker(words).assert().failure());
+            assert!(said.lines().count() == 1 && said.contains(&format!("kill -CONT {monitor}")), "{words:?}: {said}");
+        }
+        kill(monitor, Signal::SIGCONT).expect("let the monitor go on");
+        host.minidocker(["exec", "hung", "echo", "back"]).assert().success().stdout("back\n");
+        kill(monitor, Signal::SIGSTOP).expect("stop the monitor");
+        host.minidocker(["rm", "-f", "hung"]).assert().success();
+        host.minidocker(["ps", "-aq"]).assert().success().stdout("");
+        detached(host, "hung", &[], &["true"]);
+        host.minidocker(["rm", "-f", "hung"]).assert().success();
+    });
+}
+
+#[test]
+fn a_start_that_hangs_is_removed_by_force() {
+    host(|host| {
+        host.load_image();
+        let mut command = Command::new(host.bin("minidocker"));
+        command.args(["run", "--name", "half", "--network", "none", "suite", "true"]);
+        command.env("MINIDOCKER_STOP_AT", "records");
+        let mut running = Background::start(command);
+        running.wait_for("stopped at records");
+        let said = complaint(&host.minidocker(["rm", "half"]).assert().code(1));
+        assert!(said.contains("half"), "{said}");
+        host.minidocker(["rm", "-f", "half"]).assert().success();
+        assert!(!running.wait().0.success());
+        host.minidocker(["ps", "-aq"]).assert().success().stdout("");
+    });
+}
+
+/// More callers than it may have descriptors: it lets in whom it can, and waits without working.
+#[test]
+fn a_monitor_without_descriptors_left_rests() {
+    host(|host| {
+        let id = detached(host, "full", &[], &["payload", "wait"]);
+        wait_for_log(host, "full", "ready");
+        let monitor = monitor_of(host, "full");
+        let open = fs::read_dir(format!("/proc/{monitor}/fd")).expect("its descriptors").count() as u64;
+        let limit = libc::rlimit { rlim_cur: open + 3, rlim_max: open + 3 };
+        // SAFETY: reads one structure of ours and writes none.
+        let set =
+            unsafe { libc::prlimit(monitor.as_raw(), libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
+        assert_eq!(set, 0);
+        let socket = host.root().join("containers").join(&id).join("attach.sock");
+        std::env::set_current_dir(socket.parent().expect("a directory")).expect("go there");
+        let address = UnixAddr::new("attach.sock").expect("an address");
+        let callers: Vec<OwnedFd> = (0..8)
+            .map(|_| {
+                let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+                let caller = socket_of(AddressFamily::Unix, SockType::SeqPacket, flags, None).expect("a socket");
+                connect(caller.as_raw_fd(), &address).expect("connect");
+                caller
+            })
+            .collect();
+        let used = || {
+            let stat = fs::read_to_string(format!("/proc/{monitor}/stat")).expect("its times");
+            let mut fields = stat.rsplit_once(')').expect("a name").1.split_whitespace().skip(11);
+            let mut next = || fields.next().and_then(|field| field.parse::<u64>().ok()).expect("a number");
+            next() + next() // ticks of user and of system time
+        };
+        let before = used();
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        assert!(used() - before < 20, "it works though there is nothing to do");
+        drop(callers);
+        host.minidocker(["stop", "full"]).assert().success();
+        assert_eq!(inspect(host, "full")["State"]["ExitCode"], 10);
+        host.minidocker(["rm", "full"]).assert().success();
     });
 }

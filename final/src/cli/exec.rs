@@ -10,7 +10,7 @@ use namespaces::failure::{CANNOT_EXECUTE, ENGINE_FAILED};
 use crate::attach::{self, Attachment, End};
 use crate::container::Container;
 use crate::exec::ExecDescription;
-use crate::monitor::connect_to;
+use crate::monitor::connection::Connection;
 use crate::monitor::packet::Request;
 use crate::raw_mode::window_size;
 use crate::root::Root;
@@ -76,10 +76,11 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
         terminal: args.tty.then(window_size),
         privileged: args.privileged,
     };
-    let monitor = connect_to(&container)?;
-    attach::request(&monitor, Request::Exec(Box::new(exec)))
-        .map_err(cannot_execute)
-        .with_context(|| format!("cannot execute it in {name}"))?;
+    let asked = Connection::with(&container).and_then(|monitor| {
+        monitor.request(Request::Exec(Box::new(exec)))?;
+        Ok(monitor.into_socket())
+    });
+    let monitor = asked.map_err(cannot_execute).with_context(|| format!("cannot execute it in {name}"))?;
     if args.detach {
         return Ok(0);
     }

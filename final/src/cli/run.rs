@@ -10,6 +10,7 @@ use super::create::{self, Options};
 use crate::attach::{self, Attachment, End};
 use crate::format::say;
 use crate::monitor::Summoned;
+use crate::monitor::connection::started;
 use crate::monitor::packet::Wishes;
 use crate::raw_mode::window_size;
 use crate::root::Root;
@@ -50,7 +51,7 @@ pub fn run(root: &Root, args: Run, monitor: Summoned) -> Result<i32> {
         size: if terminal { window_size() } else { Default::default() },
     };
     let monitor = monitor.start(&container, wishes)?;
-    attach::started(&monitor).map_err(|error| named(error, &description.name))?;
+    started(&monitor).map_err(|error| named(error, &description.name))?;
     let Some(signals) = signals else {
         say(container.id())?;
         return Ok(0);

@@ -10,6 +10,7 @@ use crate::container::{self, Container, mark_starting};
 use crate::format::say;
 use crate::life;
 use crate::monitor;
+use crate::monitor::connection::started;
 use crate::monitor::packet::Wishes;
 use crate::raw_mode::window_size;
 use crate::root::Root;
@@ -35,7 +36,7 @@ pub fn run(root: &Root, args: &Start) -> Result<i32> {
     if !args.attach && !args.interactive {
         return for_each(&args.containers, |name| {
             if let Some(monitor) = begin(root, name, Wishes::default())? {
-                attach::started(&monitor).map_err(|error| named(error, name))?;
+                started(&monitor).map_err(|error| named(error, name))?;
             }
             say(name)
         });
@@ -46,7 +47,7 @@ pub fn run(root: &Root, args: &Start) -> Result<i32> {
     let input = args.interactive && description.interactive;
     let wishes = Wishes { input, output: true, size: window_size() };
     let monitor = begin(root, name, wishes)?.with_context(|| format!("{name} is running already"))?;
-    attach::started(&monitor).map_err(|error| named(error, name))?;
+    started(&monitor).map_err(|error| named(error, name))?;
     let attachment = Attachment { input, terminal: description.terminal, forward_signals: true };
     match attach::attach(&monitor, &signals, attachment)? {
         End::Exited(code) => Ok(code),

@@ -12,8 +12,10 @@
 //! | [`session`] | a process that it looks after |
 //! | [`log`] | the container's log |
 //! | [`serve`] | the loop |
+//! | [`connection`] | the other side: a client's connection with it |
 
 pub mod client;
+pub mod connection;
 pub mod log;
 pub mod packet;
 pub mod serve;
@@ -31,9 +33,7 @@ use namespaces::{Exit, Kind, StartError};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::setsid;
 use rustix::io::fcntl_dupfd_cloexec;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with, socketpair,
-};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with, socketpair};
 use rustix::stdio::{dup2_stdin, stdin};
 use rustix::thread::set_name;
 
@@ -112,14 +112,6 @@ fn obey() -> Result<()> {
         Ok((container, description)) => monitor(&container, &description, start.wishes, client),
         Err(error) => send_packet(client.as_fd(), &Packet::Failed(StartError::from(&error))),
     }
-}
-
-/// Connects with the monitor of a running container.
-pub fn connect_to(container: &Container) -> Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    let directory = File::open(container.directory()).context("open the container's directory")?;
-    connect(&socket, &address(&directory)?).context("connect with the container's monitor")?;
-    Ok(socket)
 }
 
 /// The address of the socket in a directory: by its descriptor, since a path in `sockaddr_un` has no more than 107 bytes.
@@ -206,6 +198,7 @@ fn make(container: &Container, description: &Description, wishes: Wishes) -> Res
         mounts,
         next_session: 1,
         over: false,
+        full: false,
     };
     Ok((monitor, pid))
 }

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use anyhow::{Context, Result, bail};
 use namespaces::{Exit, StartError};
 use network::Proxy;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use super::client::Client;
@@ -25,6 +26,9 @@ const MAIN: u32 = 0;
 
 /// The most that an ordinary process can make a pipe hold, bytes (`/proc/sys/fs/pipe-max-size`).
 const PIPE_MAX: usize = 1024 * 1024;
+
+/// How long those who cannot be let in wait until it is tried again.
+const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// A running container's monitor.
 pub struct Monitor {
@@ -52,6 +56,8 @@ pub struct Monitor {
     pub(super) next_session: u32,
     /// Whether the main process has ended.
     pub(super) over: bool,
+    /// Whether nobody else can be let in just now: every descriptor that we may have is in use.
+    pub(super) full: bool,
 }
 
 /// Whose descriptor is ready.
@@ -74,7 +80,9 @@ impl Monitor {
     /// Serves until the container has ended and everybody has been told.
     pub fn serve(&mut self) -> Result<()> {
         while !(self.over && self.clients.is_empty()) {
-            for source in self.wait()? {
+            let ready = self.wait()?;
+            self.full = false;
+            for source in ready {
                 self.handle(source)?;
             }
             self.clients.retain(|client| !client.is_done());
@@ -85,7 +93,9 @@ impl Monitor {
     /// Waits until something is ready.
     fn wait(&self) -> Result<Vec<Source>> {
         let mut waiting = Waiting::default();
-        waiting.add(Source::Listener, self.listener.as_fd(), PollFlags::IN);
+        if !self.full {
+            waiting.add(Source::Listener, self.listener.as_fd(), PollFlags::IN);
+        }
         if let Some(proxy) = &self.proxy {
             waiting.add(Source::Proxy, proxy.as_fd(), PollFlags::IN);
         }
@@ -108,7 +118,7 @@ impl Monitor {
                 waiting.add(Source::Input(session.number), fd, PollFlags::OUT);
             }
         }
-        waiting.wait()
+        waiting.wait(self.full.then_some(RETRY))
     }
 
     fn handle(&mut self, source: Source) -> Result<()> {
@@ -144,8 +154,11 @@ impl Monitor {
 
     fn accept(&mut self) -> Result<()> {
         // The socket lies in a directory of mode 0700: whoever can reach it is the owner of the state directory.
-        if let Ok(socket) = accept_with(&self.listener, SocketFlags::CLOEXEC) {
-            self.clients.push(Client::new(socket)?);
+        match accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            Ok(socket) => self.clients.push(Client::new(socket)?),
+            // Who waits at the door would wake us again and again.
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => self.full = true,
+            Err(_) => {} // gone again
         }
         Ok(())
     }
@@ -330,9 +343,9 @@ impl<'a> Waiting<'a> {
         self.fds.push(PollFd::from_borrowed_fd(fd, flags));
     }
 
-    fn wait(mut self) -> Result<Vec<Source>> {
-        match poll(&mut self.fds, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+    fn wait(mut self, limit: Option<Timespec>) -> Result<Vec<Source>> {
+        match poll(&mut self.fds, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).context("wait for the container"),
         }
         let ready = self.fds.iter().map(|fd| !fd.revents().is_empty());
