@@ -43,6 +43,8 @@ enum Command {
     Bench(bench::Args),
     /// Write the starters in exercises/ from the chapters, or check that they are fresh
     Starters(course::starters::Args),
+    /// Make the book's transcripts by running their sessions, or compare them
+    Transcripts(course::transcripts::Args),
     /// Print how long the course takes, by the exercises' minutes
     Schedule,
     /// Run a command in a virtual machine with cgroup v2 alone
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Doctor => doctor::run(),
         Command::Bench(args) => bench::run(&args),
         Command::Starters(args) => course::starters::run(&args),
+        Command::Transcripts(args) => course::transcripts::run(&args),
         Command::Schedule => course::schedule::run(),
         Command::Vm(args) => vm::run(&args),
     };

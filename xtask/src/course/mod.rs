@@ -10,15 +10,19 @@
 //! * [`starters`]: writing them, and checking that they are fresh.
 //! * [`backup`]: nothing of a learner's is overwritten without a copy.
 //! * [`schedule`]: how long it takes.
+//! * [`sandbox`]: where all of it runs.
+//! * [`transcripts`]: the book's console blocks.
 
 pub mod anchors;
 pub mod backup;
 pub mod needs;
+pub mod sandbox;
 pub mod schedule;
 pub mod starter;
 pub mod starters;
 pub mod table;
 pub mod tests;
+pub mod transcripts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
