@@ -76,7 +76,9 @@ pub struct NamespaceArgs {
 
 /// What a container has unless it is told otherwise. Not the user namespace, which changes what root may do, nor the
 /// time namespace.
+// ANCHOR: default
 const DEFAULT: [Kind; 6] = [Kind::Mount, Kind::Pid, Kind::Net, Kind::Ipc, Kind::Uts, Kind::Cgroup];
+// ANCHOR_END: default
 
 impl NamespaceArgs {
     /// What was asked for a kind by a flag of its own.
@@ -225,6 +227,7 @@ fn flag(kind: Kind) -> String {
 
 /// New namespaces with nothing done in them.
 #[derive(Clone, Debug)]
+// ANCHOR: fresh
 pub struct Fresh(pub Vec<Kind>);
 
 impl Isolation for Fresh {
@@ -232,6 +235,7 @@ impl Isolation for Fresh {
         self.0.iter().copied().map(Birth::New).collect()
     }
 }
+// ANCHOR_END: fresh
 
 #[cfg(test)]
 mod tests {

@@ -26,6 +26,7 @@ pub(crate) struct Births {
 }
 
 impl Births {
+    // ANCHOR: gather
     pub(crate) fn gather(births: impl Iterator<Item = Birth>) -> Births {
         let mut all = Births::default();
         for birth in births {
@@ -38,6 +39,7 @@ impl Births {
         }
         all
     }
+    // ANCHOR_END: gather
 
     /// Whether a namespace of this kind is made.
     pub(crate) fn makes(&self, kind: Kind) -> bool {
@@ -51,6 +53,7 @@ impl Births {
 
     /// Enters the namespaces to join. A pid namespace is entered by the children of the caller only.
     fn enter(&self) -> Result<()> {
+        // ANCHOR: enter
         for (fd, kinds) in &self.join {
             let flags = kinds.iter().fold(0, |flags, kind| flags | kind.flag());
             // The kinds of one pidfd go in one call: joined one by one, the user namespace would take away the right to
@@ -60,6 +63,7 @@ impl Births {
                 format!("join the {} namespace{way_out}", names(kinds))
             })?;
         }
+        // ANCHOR_END: enter
         Ok(())
     }
 
@@ -69,6 +73,7 @@ impl Births {
     /// would be. But `unshare(2)` makes a time namespace for the children of its caller only, and leaves the time to write
     /// (`time_namespaces(7)`).
     fn set_clocks(&mut self) -> Result<()> {
+        // ANCHOR: set-clocks
         let Some(offsets) = self.clocks.take() else { return Ok(()) };
         // The right to set clocks, CAP_SYS_TIME, comes with the user namespace where there is a new one.
         let flags = self.new & Kind::User.flag() | Kind::Time.flag();
@@ -79,6 +84,7 @@ impl Births {
                 .with_context(|| format!("set a clock {:?}{}", line.trim_end(), offsets.limits()))?;
         }
         Ok(())
+        // ANCHOR_END: set-clocks
     }
 
     /// Forks into the cgroup, which children of the child will then be born in as well: it lets go of the descriptor. Gives
@@ -104,6 +110,7 @@ impl Births {
 /// The pathfinder is born in the cgroup already, and the child is by way of it. So the child never holds the directory of
 /// the cgroup, from which a process inside with CAP_SYS_PTRACE would find the way up to the host's root.
 pub(crate) fn born(births: &mut Births, gate: &Gate, inner: &Gate) -> Result<Option<Child>> {
+    // ANCHOR: born
     if !births.need_a_pathfinder() {
         return births.clone(Kinship::Child);
     }
@@ -119,6 +126,7 @@ pub(crate) fn born(births: &mut Births, gate: &Gate, inner: &Gate) -> Result<Opt
         }
         exit_now(0);
     };
+    // ANCHOR_END: born
     let told = gate.receive();
     if told.is_err() {
         pathfinder.signal(Signal::KILL)?; // stopped or frozen: it has not come to the clone yet
@@ -134,11 +142,13 @@ pub(crate) fn born(births: &mut Births, gate: &Gate, inner: &Gate) -> Result<Opt
 /// As the pathfinder: goes where the child is to be born, and has it there.
 fn go_ahead(births: &mut Births) -> Result<Option<Child>> {
     // As in the child: a panic that unwinds from here would run what is the parent's.
+    // ANCHOR: go-ahead
     let gone = catch_unwind(AssertUnwindSafe(|| {
         births.enter()?;
         births.set_clocks()?;
         births.clone(Kinship::Sibling)
     }));
+    // ANCHOR_END: go-ahead
     gone.unwrap_or_else(|_| Err(anyhow!("the pathfinder panicked (a bug; its message stands above)")))
 }
 

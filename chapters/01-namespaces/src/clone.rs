@@ -32,6 +32,7 @@ pub fn fork() -> Result<Option<Child>> {
 /// Not `fork(2)` and `unshare(2)`: a process cannot leave its own pid namespace, only its children can be born in another.
 /// And of `clone(2)` only this third version has room for a time namespace and a cgroup.
 pub(crate) fn clone3(namespaces: u64, kinship: Kinship, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Option<Child>> {
+    // ANCHOR: clone3-args
     let mut pidfd: libc::c_int = -1;
     // SAFETY: all zeroes is a valid clone_args: no stack of its own, no TLS, no tid arrays.
     let mut args: libc::clone_args = unsafe { mem::zeroed() };
@@ -46,6 +47,8 @@ pub(crate) fn clone3(namespaces: u64, kinship: Kinship, cgroup: Option<BorrowedF
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = fd.as_raw_fd() as u64;
     }
+    // ANCHOR_END: clone3-args
+    // ANCHOR: clone3-call
     // SAFETY: without CLONE_VM and with a null stack the child goes on with a copy of this one, as after fork(2). It is
     // the only thread of a copy of our memory; our process has no other thread that could hold a lock just now, which
     // the crate's documentation asks of the caller.
@@ -59,4 +62,5 @@ pub(crate) fn clone3(namespaces: u64, kinship: Kinship, cgroup: Option<BorrowedF
             Ok(Some(Child::new(Pid::from_raw(pid as libc::pid_t), pidfd)))
         }
     }
+    // ANCHOR_END: clone3-call
 }

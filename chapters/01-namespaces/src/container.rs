@@ -62,6 +62,7 @@ impl Container {
         let mut births = Births::gather(self.isolations.iter().flat_map(|isolation| isolation.births()));
         let visible = !births.makes(Kind::User);
         self.process.prepare();
+        // ANCHOR: create-clone
         let (gate, inner) = Gate::pair(self.patience)?;
         let Some(child) = born(&mut births, &gate, &inner)? else {
             drop(gate); // else the child would hold its own gate open when the outside is killed
@@ -69,6 +70,7 @@ impl Container {
             live(self.process, self.isolations, inner, visible);
         };
         drop(inner);
+        // ANCHOR_END: create-clone
         let child = guard.child.insert(child);
         for isolation in &mut self.isolations {
             isolation.outside(child)?;
@@ -89,6 +91,7 @@ impl Container {
 }
 
 /// The life of the child, from its birth to `execve`.
+// ANCHOR: live
 fn live(process: Process, isolations: Vec<Box<dyn Isolation>>, gate: Gate, visible: bool) -> ! {
     // Were a panic to unwind out of here, the child would run what is the parent's: its guards, its callers.
     let end = catch_unwind(AssertUnwindSafe(|| become_payload(process, isolations, &gate, visible)));
@@ -99,6 +102,7 @@ fn live(process: Process, isolations: Vec<Box<dyn Isolation>>, gate: Gate, visib
     let _ = gate.send(&Message::Failed(error.clone()), None);
     exit_now(error.code.into());
 }
+// ANCHOR_END: live
 
 // ANCHOR: become-payload
 fn become_payload(

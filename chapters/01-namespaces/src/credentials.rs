@@ -25,6 +25,7 @@ impl Credentials {
     /// user namespace with one mapped id `setgroups(2)` is forbidden (CVE-2014-8989): nobody can be in further groups
     /// there, and the process is left in those that the namespace's maker had.
     pub fn assume(&self) -> Result<()> {
+        // ANCHOR: assume
         let groups: Vec<Gid> = self.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         match setgroups(&groups) {
             Err(nix::Error::EPERM) if setgroups_denied() => {}
@@ -33,6 +34,7 @@ impl Credentials {
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         setresgid(gid, gid, gid).with_context(|| format!("become group {gid}{}", unmapped(self.gid)))?;
         setresuid(uid, uid, uid).with_context(|| format!("become user {uid}{}", unmapped(self.uid)))
+        // ANCHOR_END: assume
     }
 }
 

@@ -32,6 +32,7 @@ impl Enter {
     /// `pid` is its number in our pid namespace.
     pub fn only(pid: Pid, kinds: &[Kind]) -> Result<Enter> {
         // A number may come to name another process from one moment to the next, a pidfd never does.
+        // ANCHOR: only
         let pidfd = open(pid)?;
         let gone = || format!("process {pid} has ended");
         let number = child::pid_in_proc(pidfd.as_fd())?.with_context(gone)?;
@@ -45,6 +46,7 @@ impl Enter {
         // Still the same: then what we have just read was of this process, and not of one with its number.
         child::pid_in_proc(pidfd.as_fd())?.with_context(gone)?;
         Ok(Enter { pidfd: Rc::new(pidfd), kinds: differing })
+        // ANCHOR_END: only
     }
 
     /// The kinds that will be joined.

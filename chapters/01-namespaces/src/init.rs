@@ -20,6 +20,7 @@ use crate::{Exit, Process, signals};
 ///
 /// Called in the child of `clone3`, with every descriptor above 2 marked close-on-exec.
 pub(crate) fn become_init(process: &Process) -> Result<()> {
+    // ANCHOR: become-init
     SigSet::all().thread_block().context("block the signals of pid 1")?;
     // SAFETY: this process has one thread, so the child may do whatever it likes.
     match unsafe { fork() }.context("fork the payload")? {
@@ -33,6 +34,7 @@ pub(crate) fn become_init(process: &Process) -> Result<()> {
             exit_now(until_end(child, &signals).code())
         }
     }
+    // ANCHOR_END: become-init
 }
 
 /// Goes by the name of init, with the payload's environment: what stood there until now is the engine's.
@@ -47,6 +49,7 @@ fn show(process: &Process) {
 }
 
 /// Reaps whoever ends and forwards every other signal, until the payload has ended.
+// ANCHOR: until-end
 fn until_end(payload: Pid, signals: &SignalFd) -> Exit {
     loop {
         let Ok(Some(signal)) = signals.read_signal() else {
@@ -61,8 +64,10 @@ fn until_end(payload: Pid, signals: &SignalFd) -> Exit {
         }
     }
 }
+// ANCHOR_END: until-end
 
 /// Reaps all that have ended and tells whether the payload was among them.
+// ANCHOR: reap
 fn reap(payload: Pid) -> Option<Exit> {
     // A signal that is pending already is not queued a second time: one SIGCHLD may stand for several ends.
     let mut end = None;
@@ -73,6 +78,7 @@ fn reap(payload: Pid) -> Option<Exit> {
     }
     end
 }
+// ANCHOR_END: reap
 
 /// Passes a signal on to the payload, unless it has had it: what the keyboard sends goes to the whole foreground group of
 /// the terminal, and the payload is in ours.

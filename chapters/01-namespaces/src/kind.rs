@@ -33,6 +33,7 @@ impl Kind {
 
     /// The `CLONE_NEW…` flag, for `clone3(2)`, `unshare(2)` and `setns(2)` alike.
     pub fn flag(self) -> u64 {
+        // ANCHOR: flag
         let flag = match self {
             Kind::User => libc::CLONE_NEWUSER,
             Kind::Mount => libc::CLONE_NEWNS, // "NS": it was the first kind, and nobody expected others
@@ -43,6 +44,7 @@ impl Kind {
             Kind::Cgroup => libc::CLONE_NEWCGROUP,
             Kind::Time => libc::CLONE_NEWTIME,
         };
+        // ANCHOR_END: flag
         flag as u64
     }
 

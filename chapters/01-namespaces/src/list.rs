@@ -49,6 +49,7 @@ pub fn namespaces() -> Result<Listing> {
 }
 
 /// The namespaces of a process: kinds and inode numbers. `pid` is a number or `self`.
+// ANCHOR: of-process
 pub fn of_process(pid: &impl std::fmt::Display) -> IoResult<Vec<(Kind, u64)>> {
     let mut all = Vec::new();
     for kind in Kind::ALL {
@@ -60,14 +61,17 @@ pub fn of_process(pid: &impl std::fmt::Display) -> IoResult<Vec<(Kind, u64)>> {
     }
     Ok(all)
 }
+// ANCHOR_END: of-process
 
 /// From who is where to where is who.
 fn group(membership: Vec<(Kind, u64, i32)>) -> Vec<Namespace> {
     // The kind belongs to the key: inode numbers of two kinds never collide today, and nobody has promised that.
+    // ANCHOR: group
     let mut found: BTreeMap<(Kind, u64), Vec<i32>> = BTreeMap::new();
     for (kind, inode, pid) in membership {
         found.entry((kind, inode)).or_default().push(pid);
     }
+    // ANCHOR_END: group
     let mut all = Vec::new();
     for ((kind, inode), mut pids) in found {
         pids.sort_unstable();

@@ -10,6 +10,7 @@ use crate::{Birth, Isolation, Kind};
 #[derive(Clone, Copy, Debug)]
 pub struct PidNamespace;
 
+// ANCHOR: births
 impl Isolation for PidNamespace {
     fn births(&self) -> Vec<Birth> {
         // Born into, not changed to: getpid(2) would have to give another number from one moment to the next. After
@@ -17,3 +18,4 @@ impl Isolation for PidNamespace {
         vec![Birth::New(Kind::Pid)]
     }
 }
+// ANCHOR_END: births

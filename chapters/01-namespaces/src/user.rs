@@ -42,6 +42,7 @@ impl UserNamespace {
     }
 
     /// An ordinary user is root inside. From 1 up follow its subordinate ids, range after range, if it has any.
+    // ANCHOR: for-ordinary-user
     fn for_ordinary_user() -> UserNamespace {
         let (uid, gid) = (Uid::effective().as_raw(), Gid::effective().as_raw());
         let mut own = UserNamespace { uids: vec![IdMap::one(0, uid)], gids: vec![IdMap::one(0, gid)] };
@@ -53,6 +54,7 @@ impl UserNamespace {
         }
         own
     }
+    // ANCHOR_END: for-ordinary-user
 
     /// Root is somebody else inside. In a user namespace that has no such ids to give, as one that an ordinary user made,
     /// the ids that there are keep their meaning.
@@ -97,12 +99,14 @@ impl Isolation for UserNamespace {
         vec![Birth::New(Kind::User)]
     }
 
+    // ANCHOR: outside
     fn outside(&mut self, child: &Child) -> Result<()> {
         // The child waits for this: until it is written, the child is nobody in particular (65534) in its own namespace.
         let pid = child.pid_in_proc()?;
         write_map(Ids::Users, pid, &self.uids, Uid::effective().as_raw())?;
         write_map(Ids::Groups, pid, &self.gids, Gid::effective().as_raw())
     }
+    // ANCHOR_END: outside
 
     fn inside(&mut self, _: &Gate, _: &mut Process) -> Result<()> {
         match self.has_root() {
@@ -113,6 +117,7 @@ impl Isolation for UserNamespace {
 }
 
 /// Writes a map of the process `pid`, whose maker has the id `own`; or has it written, where that takes more rights.
+// ANCHOR: write-map
 fn write_map(ids: Ids, pid: i32, map: &[IdMap], own: u32) -> Result<()> {
     let proc = format!("/proc/{pid}");
     let only_own = matches!(map, [IdMap { outside, count: 1, .. }] if *outside == own);
@@ -125,6 +130,7 @@ fn write_map(ids: Ids, pid: i32, map: &[IdMap], own: u32) -> Result<()> {
         write(&format!("{proc}/setgroups"), "deny")?;
     }
     let lines: String = map.iter().map(|m| format!("{} {} {}\n", m.inside, m.outside, m.count)).collect();
+    // ANCHOR_END: write-map
     let there = id_map::own(ids.map_file());
     let missing = map.iter().find(|m| !id_map::covers(&there, m.outside, m.count));
     write(&format!("{proc}/{}", ids.map_file()), &lines).with_context(|| match missing {
@@ -135,8 +141,10 @@ fn write_map(ids: Ids, pid: i32, map: &[IdMap], own: u32) -> Result<()> {
 
 /// Writes to a file of `/proc` in one `write(2)`, which such files insist on.
 fn write(path: &str, text: &str) -> Result<()> {
+    // ANCHOR: write
     let mut file = OpenOptions::new().write(true).open(path).with_context(|| format!("open {path}"))?;
     file.write_all(text.as_bytes()).with_context(|| format!("write {:?} to {path}", text.trim_end()))
+    // ANCHOR_END: write
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ impl HostName {
 }
 
 impl Isolation for HostName {
+    // ANCHOR: prepare
     fn prepare(&mut self) -> Result<()> {
         for name in self.hostname.iter().chain(&self.domainname) {
             let length = name.len();
@@ -32,11 +33,15 @@ impl Isolation for HostName {
         }
         Ok(())
     }
+    // ANCHOR_END: prepare
 
+    // ANCHOR: births
     fn births(&self) -> Vec<Birth> {
         vec![Birth::New(Kind::Uts)]
     }
+    // ANCHOR_END: births
 
+    // ANCHOR: inside
     fn inside(&mut self, _: &Gate, _: &mut Process) -> Result<()> {
         // ANCHOR: ex-hostname
         if let Some(name) = &self.hostname {
@@ -48,4 +53,5 @@ impl Isolation for HostName {
         Ok(())
         // ANCHOR_END: ex-hostname
     }
+    // ANCHOR_END: inside
 }
