@@ -1,14 +1,300 @@
 //! The exercises of chapter 1. Each test belongs to one of them (`chapters/01-namespaces/exercises.toml`).
+//!
+//! A test needs what its own exercise makes and, where that is possible, nothing of the others': so most containers here
+//! share the pid namespace, and most tests look at what is printed and not at the status.
 
-use suite::exercise;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use suite::exercise::{Exercise, Ran};
+use suite::{Background, exercise};
+
+/// No pid namespace of its own: that is exercise 1.3.
+const AMONG_US: [&str; 2] = ["--share", "pid"];
+
+/// [`AMONG_US`] and these.
+fn among_us<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    AMONG_US.iter().chain(options).copied().collect()
+}
+
+/// The only child of a running program: the container's first process.
+fn child_of(running: &Background) -> i32 {
+    let path = format!("/proc/{0}/task/{0}/children", running.pid());
+    let children = fs::read_to_string(path).expect("the program's children");
+    children.split_whitespace().next().expect("a child").parse().expect("a number")
+}
+
+/// The value of a line of `payload facts`.
+fn fact(ran: &Ran, key: &str) -> String {
+    let line = ran.printed().lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+    line.unwrap_or("?").to_owned()
+}
+
+/// What was seen of some lines of `payload facts`, or of an end without any.
+fn facts_of(ran: &Ran, keys: &[&str]) -> String {
+    if ran.printed().is_empty() {
+        return ran.to_string();
+    }
+    keys.iter().map(|key| format!("{key} {}", fact(ran, key))).collect::<Vec<_>>().join(", ")
+}
 
 #[test]
-fn the_name_is_set_inside() {
+fn the_exit_status_comes_back() {
     exercise("1.1", |it| {
-        let inside = it.run(&["--hostname", "box"], &["hostname"]);
+        let ran = it.run(&AMONG_US, &["payload", "exit", "7"]);
+        it.expects("a command that ends with 7 makes `run` end with 7")
+            .observed(&ran)
+            .means("the child's end was not waited for, or its status was not handed on")
+            .holds(ran.status == Some(7));
+    });
+}
+
+#[test]
+fn a_death_by_a_signal_is_128_and_its_number() {
+    exercise("1.1", |it| {
+        let ran = it.run(&AMONG_US, &["payload", "raise", "KILL"]);
+        it.expects("a command that is killed by SIGKILL, 9, makes `run` end with 137")
+            .observed(&ran)
+            .means("wait tells of an exit status or of a signal, never of both: the second was left out")
+            .holds(ran.status == Some(137));
+    });
+}
+
+#[test]
+fn the_name_is_set_inside_and_stays_outside() {
+    exercise("1.2", |it| {
+        let outside = |it: &Exercise<'_>| it.payload(["facts"]).output().expect("look at the host's name").stdout;
+        let before = outside(it);
+        let inside = it.run(&among_us(&["--hostname", "box"]), &["hostname"]);
         it.expects("`hostname` inside prints box")
             .observed(&inside)
-            .means("sethostname(2) was not called, or not in the child")
+            .means("sethostname(2) was not called in the child, which alone is in the new namespace")
             .holds(inside.printed() == "box");
+        let name = |facts: &[u8]| String::from_utf8_lossy(facts).lines().next().unwrap_or_default().to_owned();
+        let after = outside(it);
+        it.expects("the host keeps its own name")
+            .observed(name(&after))
+            .means("the name was set in the host's UTS namespace: before the clone, or in the parent")
+            .holds(name(&before) == name(&after));
+    });
+}
+
+#[test]
+fn the_domain_name_is_set_inside() {
+    exercise("1.2", |it| {
+        let inside = it.run(&among_us(&["--domainname", "example"]), &["payload", "facts"]);
+        it.expects("the NIS domain name inside is example")
+            .observed(facts_of(&inside, &["hostname", "domainname"]))
+            .means("a host has two names: setdomainname(2) sets the other one")
+            .holds(fact(&inside, "domainname") == "example");
+    });
+}
+
+/// What leads to another process 1.
+const STILL_THERE: &str = "whoever calls unshare(2) or setns(2) stays in its pid namespace, only children it has \
+                           afterwards are born in the new one; the child itself must be born there";
+
+#[test]
+fn the_process_is_number_one() {
+    exercise("1.3", |it| {
+        let ran = it.run(&[], &["payload", "facts"]);
+        it.expects("inside, the command is process 1 and its parent is nobody, 0")
+            .observed(facts_of(&ran, &["pid", "ppid"]))
+            .means(STILL_THERE)
+            .holds(fact(&ran, "pid") == "1" && fact(&ran, "ppid") == "0");
+    });
+}
+
+#[test]
+fn kill_all_does_not_reach_the_host() {
+    exercise("1.3", |it| {
+        let mut wait = Command::new(it.bin("payload"));
+        wait.arg("wait");
+        let mut bystander = Background::start(wait);
+        bystander.wait_for("ready");
+        // An attack only where it is shut in: this host would not survive it.
+        let ran = it.run(&[], &["payload", "facts"]);
+        it.expects("inside, the command is process 1")
+            .observed(facts_of(&ran, &["pid"]))
+            .means(STILL_THERE)
+            .holds(fact(&ran, "pid") == "1");
+        let ran = it.run(&[], &["payload", "kill-all"]);
+        it.expects("inside, `kill -9 -1` finds nobody to kill")
+            .observed(&ran)
+            .means("the command can name processes of the host")
+            .holds(ran.printed() == "nobody else here");
+        let alive = kill(Pid::from_raw(bystander.pid()), None).is_ok();
+        it.expects("a process of the host survives `kill -9 -1` inside")
+            .observed(if alive { "it lives" } else { "it is dead" })
+            .means("the command was not in a pid namespace of its own")
+            .holds(alive);
+    });
+}
+
+#[test]
+fn init_reaps_orphans() {
+    exercise("1.4", |it| {
+        let ran = it.run(&["--init"], &["payload", "facts"]);
+        it.expects("with --init, the command is the child of process 1")
+            .observed(facts_of(&ran, &["pid", "ppid"]))
+            .means("there is no init above it")
+            .holds(fact(&ran, "ppid") == "1");
+        // Chapter 3 mounts /proc by itself.
+        let mount = if it.subject().has_root() { "" } else { "mount -t proc proc /proc; " };
+        let script = format!("{mount}{} zombies 20", it.payload_path());
+        let (_, said) = it.start(&["--init"], &["sh", "-c", &script]).wait();
+        it.expects("of twenty orphans that end, none is left as a zombie")
+            .observed(&said)
+            .means("one SIGCHLD may stand for several children: wait until there is nobody left to wait for")
+            .holds(said.lines().any(|line| line == "0 zombies"));
+    });
+}
+
+#[test]
+fn init_passes_sigterm_on() {
+    exercise("1.5", |it| passes_on(it, Signal::SIGTERM));
+}
+
+#[test]
+fn init_passes_other_signals_on() {
+    exercise("1.5", |it| passes_on(it, Signal::SIGUSR1));
+}
+
+fn passes_on(it: &Exercise<'_>, signal: Signal) {
+    let running = it.start(&among_us(&["--init"]), &["payload", "trap", "HUP", "USR1", "TERM"]);
+    let said = said_after(running, signal);
+    it.expects(&format!("{signal} to `run --init` reaches the command"))
+        .observed(&said)
+        .means("init takes the signal out of its queue, and nobody else will send it to the command")
+        .holds(said.contains(&format!("got {signal}")));
+}
+
+/// Sends a signal to a program that is ready, and gives what it had said when it ended.
+fn said_after(mut running: Background, signal: Signal) -> String {
+    running.wait_for("ready");
+    running.signal(signal);
+    running.wait().1
+}
+
+#[test]
+fn the_clock_is_ahead_inside() {
+    exercise("1.6", |it| {
+        let uptime = |text: &str| text.split('.').next().and_then(|seconds| seconds.parse::<u64>().ok());
+        let outside = || uptime(&fs::read_to_string("/proc/uptime").expect("read /proc/uptime")).expect("a number");
+        let before = outside();
+        let ran = it.run(&among_us(&["--time-offset", "boottime=1000000"]), &["cat", "/proc/uptime"]);
+        it.expects("inside, the machine has been up for 1000000 seconds longer")
+            .observed(format!("outside {before} seconds; {ran}"))
+            .means(
+                "an offset counts from the first process on that is born there: write it after unshare, before clone",
+            )
+            .holds(uptime(ran.printed()).is_some_and(|inside| (1_000_000..1_000_900).contains(&(inside - before))));
+        let after = outside();
+        it.expects("outside, the clock goes on as before")
+            .observed(format!("{before} seconds, then {after}"))
+            .means("the offset was set for the host's own time namespace")
+            .holds(after - before < 900);
+    });
+}
+
+#[test]
+fn an_ordinary_user_is_root_inside_and_himself_outside() {
+    exercise("1.7", |it| {
+        let (inside, outside) = (it.home().join("inside"), it.home().join("outside"));
+        let mut touch = Command::new("touch");
+        touch.arg(&outside);
+        let made = it.by_user(touch).status().expect("make a file as the user");
+        assert!(made.success(), "the user can make a file at home");
+        let maps = ["--uid-map", "0:1000:1", "--gid-map", "0:1000:1"];
+        let script = format!("id -u; id -g; touch {}", inside.display());
+        let ran = it.run_as_user(&among_us(&maps), &["sh", "-c", &script]);
+        it.expects("inside, `id -u` and `id -g` print 0")
+            .observed(&ran)
+            .means("uid_map and gid_map of the child were not written; without a map everybody is 65534, nobody")
+            .holds(ran.printed() == "0\n0");
+        let owner = |path: &std::path::Path| fs::metadata(path).map(|metadata| (metadata.uid(), metadata.gid())).ok();
+        it.expects("a file made by root inside belongs to the user outside")
+            .observed(format!("{:?}; one that the user made belongs to {:?}", owner(&inside), owner(&outside)))
+            .means("the ids outside, on the right of the map, are not the user's")
+            .holds(owner(&inside).is_some() && owner(&inside) == owner(&outside));
+    });
+}
+
+#[test]
+fn an_ordinary_user_cannot_leave_a_group() {
+    exercise("1.7", |it| {
+        let maps = ["--uid-map", "0:1000:1", "--gid-map", "0:1000:1"];
+        let ran = it.run_as_user(&among_us(&maps), &["cat", "/proc/self/setgroups"]);
+        it.expects("inside, setgroups(2) is denied")
+            .observed(&ran)
+            .means("an ordinary user has to write deny to /proc/PID/setgroups before it may write gid_map")
+            .holds(ran.printed() == "deny");
+    });
+}
+
+#[test]
+fn enter_sees_the_containers_world() {
+    exercise("1.8", |it| {
+        // Root inside names its world itself: the flag for it is another exercise.
+        let script = format!("hostname deep; exec {} wait", it.payload_path());
+        let mut running = it.start_program(&["run", "--share", "pid", "sh", "-c", &script]);
+        running.wait_for("ready");
+        let pid = child_of(&running).to_string();
+        let entered = it.program(&["enter", &pid, "hostname"]);
+        it.expects("`hostname`, entered into a container named deep, prints deep")
+            .observed(&entered)
+            .means("setns(2) was not called, or for other kinds, or by somebody who is not the command's parent")
+            .holds(entered.printed() == "deep");
+        let network = fs::read_link(format!("/proc/{pid}/ns/net")).expect("the container's network namespace");
+        let entered = it.program(&["enter", &pid, "readlink", "/proc/self/ns/net"]);
+        it.expects(&format!("it is in the container's network namespace too, {}", network.display()))
+            .observed(&entered)
+            .means("only some of the kinds were joined: their flags go into one number, for one call")
+            .holds(entered.printed() == network.display().to_string());
+        let entered = it.program(&["enter", &pid, "--only", "net", "hostname"]);
+        it.expects("with `--only net`, `hostname` prints the host's name")
+            .observed(&entered)
+            .means("more than the kinds that were asked for were joined")
+            .holds(entered.printed() == "virtual-host");
+        running.signal(Signal::SIGTERM);
+        running.wait();
+    });
+}
+
+#[test]
+fn list_tells_who_shares_what() {
+    exercise("1.9", |it| {
+        let wait = ["run", "--share", "pid,ipc", it.payload_path(), "wait"];
+        let mut running = it.start_program(&wait);
+        running.wait_for("ready");
+        let pid = child_of(&running).to_string();
+        let listed = it.program(&["list", "--type", "uts"]);
+        let rows: Vec<&str> = listed.printed().lines().skip(1).collect();
+        it.expects("`list --type uts` shows two namespaces: the host's and the container's")
+            .observed(&listed)
+            .means("processes with the same kind and inode number are in one namespace, and stand in one row")
+            .holds(rows.len() == 2);
+        let row = |kind: &str, rows: &str| {
+            let of_kind = |line: &&str| line.split_whitespace().any(|word| word == kind);
+            rows.lines().find(of_kind).unwrap_or_default().to_owned()
+        };
+        let listed = it.program(&["list", &pid]);
+        let words = |kind: &str| -> Vec<String> {
+            row(kind, listed.printed()).trim_start_matches('*').split_whitespace().map(str::to_owned).collect()
+        };
+        it.expects("the container is alone in its network namespace: one process, itself the lowest")
+            .observed(&listed)
+            .means("NPROCS is the number of processes in the group, PID the lowest of them")
+            .holds(words("net").get(2..4) == Some(&["1".to_owned(), pid.clone()]));
+        let count = words("ipc").get(2).and_then(|count| count.parse::<usize>().ok()).unwrap_or_default();
+        it.expects("it shares the host's ipc namespace with others")
+            .observed(&listed)
+            .means("every process of the namespace counts, not only those of the container")
+            .holds(count > 2);
+        running.signal(Signal::SIGTERM);
+        running.wait();
     });
 }

@@ -53,6 +53,7 @@ impl Births {
 
     /// Enters the namespaces to join. A pid namespace is entered by the children of the caller only.
     fn enter(&self) -> Result<()> {
+        // ANCHOR: ex-enter
         // ANCHOR: enter
         for (fd, kinds) in &self.join {
             let flags = kinds.iter().fold(0, |flags, kind| flags | kind.flag());
@@ -65,6 +66,7 @@ impl Births {
         }
         // ANCHOR_END: enter
         Ok(())
+        // ANCHOR_END: ex-enter
     }
 
     /// Makes the time namespace and sets its clocks.
@@ -78,12 +80,14 @@ impl Births {
         // The right to set clocks, CAP_SYS_TIME, comes with the user namespace where there is a new one.
         let flags = self.new & Kind::User.flag() | Kind::Time.flag();
         self.new &= !flags;
+        // ANCHOR: ex-clocks
         unshare(CloneFlags::from_bits_retain(flags as i32)).or_else(|error| refused(flags, error.into()))?;
         for line in offsets.lines() {
             fs::write("/proc/self/timens_offsets", &line)
                 .with_context(|| format!("set a clock {:?}{}", line.trim_end(), offsets.limits()))?;
         }
         Ok(())
+        // ANCHOR_END: ex-clocks
         // ANCHOR_END: set-clocks
     }
 
@@ -144,7 +148,9 @@ fn go_ahead(births: &mut Births) -> Result<Option<Child>> {
     // As in the child: a panic that unwinds from here would run what is the parent's.
     // ANCHOR: go-ahead
     let gone = catch_unwind(AssertUnwindSafe(|| {
-        births.enter()?;
+        if !births.join.is_empty() {
+            births.enter()?;
+        }
         births.set_clocks()?;
         births.clone(Kinship::Sibling)
     }));

@@ -69,6 +69,8 @@ impl Child {
 
     /// Waits for its end and reaps it.
     pub fn wait(&self) -> Result<Exit> {
+        // ANCHOR: ex-wait
+        // Not waitpid(2): a number may be somebody else's by now, what a pidfd refers to is always this child.
         loop {
             match waitid(WaitId::PidFd(self.pidfd()), WaitIdOptions::EXITED) {
                 Ok(Some(status)) => return Ok(Exit::told(status.exit_status(), status.terminating_signal())),
@@ -76,6 +78,7 @@ impl Child {
                 Err(error) => return Err(error).with_context(|| format!("wait for {}", self.pid)),
             }
         }
+        // ANCHOR_END: ex-wait
     }
 
     /// Whether it has been stopped since this was asked last.

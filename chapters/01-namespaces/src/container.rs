@@ -208,8 +208,8 @@ impl Running {
 
     /// Waits for its end, reaps it, and undoes the records.
     pub fn wait(mut self) -> Result<Exit> {
-        let exit = self.child().wait()?;
-        self.guard.child = None;
+        let child = self.guard.child.take().expect("a running container has a child");
+        let exit = child.wait()?;
         self.guard.undo_records()?;
         Ok(exit)
     }

@@ -7,7 +7,7 @@
 
 use anyhow::{Context, Result};
 use nix::sys::prctl;
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, Pid, fork};
 use rustix::process::{WaitOptions, kill_process, wait};
@@ -24,7 +24,8 @@ pub(crate) fn become_init(process: &Process) -> Result<()> {
     SigSet::all().thread_block().context("block the signals of pid 1")?;
     // SAFETY: this process has one thread, so the child may do whatever it likes.
     match unsafe { fork() }.context("fork the payload")? {
-        ForkResult::Child => Ok(()),
+        // Without a pid namespace to take the payload with it, whoever kills init would leave the payload behind.
+        ForkResult::Child => prctl::set_pdeathsig(Signal::SIGKILL).context("ask to die with init"),
         ForkResult::Parent { child } => {
             // Our copies of the descriptors would hold the gate open, and the engine waits for it to close.
             // SAFETY: nothing of this process uses a descriptor above 2 from here on.
@@ -69,6 +70,7 @@ fn until_end(payload: Pid, signals: &SignalFd) -> Exit {
 /// Reaps all that have ended and tells whether the payload was among them.
 // ANCHOR: reap
 fn reap(payload: Pid) -> Option<Exit> {
+    // ANCHOR: ex-reap
     // A signal that is pending already is not queued a second time: one SIGCHLD may stand for several ends.
     let mut end = None;
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -77,12 +79,14 @@ fn reap(payload: Pid) -> Option<Exit> {
         }
     }
     end
+    // ANCHOR_END: ex-reap
 }
 // ANCHOR_END: reap
 
 /// Passes a signal on to the payload, unless it has had it: what the keyboard sends goes to the whole foreground group of
 /// the terminal, and the payload is in ours.
 fn forward(payload: Pid, number: i32, code: i32) {
+    // ANCHOR: ex-forward
     if code == libc::SI_KERNEL {
         return;
     }
@@ -90,4 +94,5 @@ fn forward(payload: Pid, number: i32, code: i32) {
     if let (Some(payload), Some(signal)) = (payload, signals::by_number(number)) {
         let _ = kill_process(payload, signal); // it may have ended just now
     }
+    // ANCHOR_END: ex-forward
 }

@@ -65,6 +65,7 @@ pub fn of_process(pid: &impl std::fmt::Display) -> IoResult<Vec<(Kind, u64)>> {
 
 /// From who is where to where is who.
 fn group(membership: Vec<(Kind, u64, i32)>) -> Vec<Namespace> {
+    // ANCHOR: ex-list
     // The kind belongs to the key: inode numbers of two kinds never collide today, and nobody has promised that.
     // ANCHOR: group
     let mut found: BTreeMap<(Kind, u64), Vec<i32>> = BTreeMap::new();
@@ -79,6 +80,7 @@ fn group(membership: Vec<(Kind, u64, i32)>) -> Vec<Namespace> {
     }
     all.sort_by_key(|namespace| (namespace.kind, namespace.pids[0]));
     all
+    // ANCHOR_END: ex-list
 }
 
 /// Whose a process is: the name of its user, or the number where it has none.

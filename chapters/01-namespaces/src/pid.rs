@@ -13,9 +13,11 @@ pub struct PidNamespace;
 // ANCHOR: births
 impl Isolation for PidNamespace {
     fn births(&self) -> Vec<Birth> {
+        // ANCHOR: ex-pid-one
         // Born into, not changed to: getpid(2) would have to give another number from one moment to the next. After
         // unshare(CLONE_NEWPID) or setns(2) inside, the caller stays where it is, and only its children are there.
         vec![Birth::New(Kind::Pid)]
+        // ANCHOR_END: ex-pid-one
     }
 }
 // ANCHOR_END: births

@@ -124,19 +124,26 @@ fn write_map(ids: Ids, pid: i32, map: &[IdMap], own: u32) -> Result<()> {
     if rootless() && !only_own {
         return ids.write(pid, map);
     }
+    // ANCHOR: ex-maps
     if rootless() && ids == Ids::Groups {
         // Since CVE-2014-8989 an ordinary user must give up setgroups(2) inside before mapping a group: leaving a
         // group could be a way around a permission that denies it something.
         write(&format!("{proc}/setgroups"), "deny")?;
     }
     let lines: String = map.iter().map(|m| format!("{} {} {}\n", m.inside, m.outside, m.count)).collect();
-    // ANCHOR_END: write-map
-    let there = id_map::own(ids.map_file());
-    let missing = map.iter().find(|m| !id_map::covers(&there, m.outside, m.count));
-    write(&format!("{proc}/{}", ids.map_file()), &lines).with_context(|| match missing {
-        Some(map) => format!("the map {map} gives away ids that do not exist here (see /proc/self/{})", ids.map_file()),
+    write(&format!("{proc}/{}", ids.map_file()), &lines).with_context(|| meaning(ids, map))
+    // ANCHOR_END: ex-maps
+}
+// ANCHOR_END: write-map
+
+/// What is to be said when the kernel refuses a map with EPERM.
+fn meaning(ids: Ids, map: &[IdMap]) -> String {
+    let file = ids.map_file();
+    let there = id_map::own(file);
+    match map.iter().find(|m| !id_map::covers(&there, m.outside, m.count)) {
+        Some(map) => format!("the map {map} gives away ids that do not exist here (see /proc/self/{file})"),
         None => "map the ids".to_string(),
-    })
+    }
 }
 
 /// Writes to a file of `/proc` in one `write(2)`, which such files insist on.

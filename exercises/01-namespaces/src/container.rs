@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use nix::sys::prctl;
-use nix::unistd::Pid;
 use rustix::process::Signal;
 
-use crate::clone::{Births, Kinship};
+use crate::birth::{Births, born};
 use crate::gate::Message;
 use crate::{Child, Exit, Gate, Isolation, Kind, Process, Record, StartError};
 
@@ -49,16 +48,22 @@ impl Container {
     /// Makes the container, all but the payload: the child stands inside and waits for [`Created::start`].
     ///
     /// The caller must be single-threaded. On an error the child is dead and reaped and the records are undone.
-    pub fn create(mut self) -> Result<Created> {
+    pub fn create(self) -> Result<Created> {
+        self.create_while(|_| Ok(()))
+    }
+
+    /// Makes the container, and does something else while the child is busy inside.
+    pub fn create_while(mut self, meanwhile: impl FnOnce(&Child) -> Result<()>) -> Result<Created> {
         let mut guard = Guard { child: None, records: self.records(), undo: self.undo };
         for isolation in &mut self.isolations {
             isolation.prepare()?;
         }
         let mut births = Births::gather(self.isolations.iter().flat_map(|isolation| isolation.births()));
+        let visible = !births.makes(Kind::User);
+        self.process.prepare();
         let (gate, inner) = Gate::pair(self.patience)?;
         let Some(child) = born(&mut births, &gate, &inner)? else {
             drop(gate); // else the child would hold its own gate open when the outside is killed
-            let visible = !births.makes(Kind::User);
             drop(births); // directories and namespaces of the host, whose descriptors are not for the child to have
             live(self.process, self.isolations, inner, visible);
         };
@@ -72,45 +77,12 @@ impl Container {
             let _ = gate.send_fd(&name, fd.as_fd());
         }
         let _ = gate.send(&Message::Born, None);
+        meanwhile(child)?;
         gate.expect(&Message::Ready)?;
         for isolation in &mut self.isolations {
             isolation.adopt(&gate)?;
         }
         Ok(Created { guard, gate })
-    }
-}
-
-/// Clones the child, through somebody who joins the existing namespaces first where there are any to join: `setns(2)`
-/// would take the caller itself there. Gives `None` in the child.
-///
-/// That somebody is born in the cgroup already, and the child is by way of it. So the child never holds the directory of
-/// the cgroup, from which a process inside with CAP_SYS_PTRACE would find the way up to the host's root.
-fn born(births: &mut Births, gate: &Gate, inner: &Gate) -> Result<Option<Child>> {
-    if !births.joins() {
-        return births.clone(Kinship::Child);
-    }
-    let Some(joiner) = births.fork_into_cgroup()? else {
-        let sibling = births.enter().and_then(|()| births.clone(Kinship::Sibling));
-        match sibling {
-            Ok(None) => return Ok(None),
-            Ok(Some(child)) => {
-                let _ = inner.send(&Message::Child(child.pid().as_raw()), Some(child.pidfd()));
-            }
-            Err(error) => {
-                let _ = inner.send(&Message::Failed(StartError::from(&error)), None);
-            }
-        }
-        exit_now(0);
-    };
-    let told = gate.receive();
-    if told.is_err() {
-        joiner.signal(Signal::KILL)?; // stopped or frozen: it has not come to the clone yet
-    }
-    joiner.wait()?;
-    match told? {
-        Some((Message::Child(pid), Some(pidfd))) => Ok(Some(Child::new(Pid::from_raw(pid), pidfd))),
-        Some((Message::Failed(error), _)) => Err(error.into()),
-        other => Err(anyhow!("instead of the child {other:?} came from the joined namespaces")),
     }
 }
 
@@ -228,8 +200,8 @@ impl Running {
 
     /// Waits for its end, reaps it, and undoes the records.
     pub fn wait(mut self) -> Result<Exit> {
-        let exit = self.child().wait()?;
-        self.guard.child = None;
+        let child = self.guard.child.take().expect("a running container has a child");
+        let exit = child.wait()?;
         self.guard.undo_records()?;
         Ok(exit)
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Offsets;
 use crate::{Child, Gate, Kind, Process};
 
 /// One thing that sets a container apart from a plain process.
@@ -62,6 +63,8 @@ pub enum Birth {
     /// Existing namespaces: a pidfd with any kinds of that process, or the fd of a `/proc/PID/ns` file with its one
     /// kind (`setns(2)` takes both).
     Join(Rc<OwnedFd>, Vec<Kind>),
+    /// A fresh time namespace, with its clocks set. [`Birth::New`] of [`Kind::Time`] gives one in which they go as ours do.
+    Clocks(Offsets),
     /// A cgroup of the v2 hierarchy, by a descriptor of its directory (`CLONE_INTO_CGROUP`).
     Cgroup(Rc<OwnedFd>),
 }

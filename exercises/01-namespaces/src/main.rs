@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use ex_01_namespaces::enter::Enter;
 use ex_01_namespaces::{Isolation, Kind, NamespaceArgs, Process, list, run_to_end, undo};
@@ -24,6 +24,8 @@ Examples:
   ex01 run --hostname box sh -c 'hostname; echo I am pid $$'
   ex01 run --init sh                    pid 1 reaps and forwards signals
   ex01 run --new user --share net id    root inside only, the host's network
+  ex01 run --time-offset boottime=86400 uptime      a machine that is a day older
+  ex01 run --pid container:4711 ps      in the pid namespace of process 4711
   ex01 list --type uts                  who has a host name of their own
   ex01 enter 4711 --only uts hostname   the host name that process 4711 sees
 
@@ -33,10 +35,10 @@ An ordinary user can run all of it: a user namespace is added by itself.";
 enum Command {
     /// Run a command in new namespaces
     #[command(disable_help_flag = true)]
-    Run(Run),
+    Run(Box<Run>),
     /// Run a command in the namespaces of a process
     Enter(EnterArgs),
-    /// List namespaces and who is in them
+    /// List namespaces and who is in them; a star marks those that we are in
     List(List),
 }
 
@@ -73,7 +75,7 @@ struct List {
 
 fn main() -> ExitCode {
     ex_01_namespaces::main(|cli: Cli| match cli.command {
-        Command::Run(args) => run(args),
+        Command::Run(args) => run(*args),
         Command::Enter(args) => enter(args),
         Command::List(args) => list_namespaces(args),
     })
@@ -97,16 +99,23 @@ fn enter(args: EnterArgs) -> Result<i32> {
 }
 
 fn list_namespaces(args: List) -> Result<i32> {
-    let mut rows = list::namespaces()?;
-    rows.retain(|row| args.kind.is_none_or(|kind| row.kind == kind));
-    rows.retain(|row| args.pid.is_none_or(|pid| row.pids.contains(&pid)));
+    let mut listing = list::namespaces()?;
+    let own = list::of_process(&"self").context("look at our own namespaces")?;
+    let rows = &mut listing.namespaces;
     if let Some(pid) = args.pid {
+        rows.retain(|row| row.pids.contains(&pid));
         ensure!(!rows.is_empty(), "there is no process {pid}, or it is not ours to look at");
     }
-    println!("{:<7} {:>11} {:>6} {:>7}  COMMAND", "TYPE", "NS", "NPROCS", "PID");
+    rows.retain(|row| args.kind.is_none_or(|kind| row.kind == kind));
+    println!("{:>12} {:<6} {:>6} {:>7} {:<8}  COMMAND", "NS", "TYPE", "NPROCS", "PID", "USER");
     for row in rows {
-        let pid = row.pids[0];
-        println!("{:<7} {:>11} {:>6} {:>7}  {}", row.kind, row.inode, row.pids.len(), pid, list::command(pid));
+        let ours = if own.contains(&(row.kind, row.inode)) { '*' } else { ' ' };
+        let (count, pid) = (row.pids.len(), row.pids[0]);
+        let (user, command) = (list::user(pid), list::command(pid));
+        println!("{ours} {:>10} {:<6} {count:>6} {pid:>7} {user:<8}  {command}", row.inode, row.kind);
+    }
+    if listing.hidden > 0 {
+        eprintln!("ex01: {} processes are not ours to look at (as root, all are)", listing.hidden);
     }
     Ok(0)
 }

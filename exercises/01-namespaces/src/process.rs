@@ -4,17 +4,20 @@ use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{chdir, execve};
+use nix::unistd::{Pid, chdir, execve};
 
 use crate::failure::{CANNOT_EXECUTE, NOT_FOUND, StartError};
-use crate::{diagnose, init};
+use crate::title::Title;
+use crate::{diagnose, init, signals};
 
 /// Where commands are looked for when the environment has no `PATH` (Docker's default).
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -35,13 +38,23 @@ pub struct Process {
     /// End with whoever waits for it, however that one ends (`PR_SET_PDEATHSIG`).
     pub die_with_parent: bool,
     entered: bool,
+    title: Option<Title>,
 }
 
 impl Process {
     /// A command in an empty environment, at the root.
     pub fn new(argv: Vec<OsString>) -> Process {
         let cwd = PathBuf::from("/");
-        Process { argv, env: vec![], cwd, create_cwd: false, init: false, die_with_parent: false, entered: false }
+        Process {
+            argv,
+            env: vec![],
+            cwd,
+            create_cwd: false,
+            init: false,
+            die_with_parent: false,
+            entered: false,
+            title: None,
+        }
     }
 
     /// A command in the environment and the directory of the caller: what `unshare(1)` does.
@@ -104,20 +117,30 @@ impl Process {
         Ok(())
     }
 
+    /// Called before the clone: finds out what cannot be found out inside.
+    pub(crate) fn prepare(&mut self) {
+        self.title = if self.init { Title::locate() } else { None };
+    }
+
+    pub(crate) fn title(&self) -> Option<&Title> {
+        self.title.as_ref()
+    }
+
     /// Becomes the payload, or says why not.
     ///
     /// Called in the child as its last act. What Rust's runtime or the caller left behind ends here: ignored signals,
-    /// the signal mask, the umask, every descriptor from 3 up.
+    /// the signal mask, the umask, the scheduling, every descriptor from 3 up.
     pub(crate) fn execute(&self) -> Result<Infallible> {
         if self.die_with_parent {
             prctl::set_pdeathsig(Signal::SIGKILL).context("ask to die with the parent")?;
         }
         umask(Mode::from_bits_truncate(0o022));
+        reset_scheduling();
         close_descriptors()?;
         if self.init {
-            init::become_init()?;
+            init::become_init(self)?;
         }
-        default_signals()?;
+        signals::reset()?;
         Err(self.exec().into())
     }
 
@@ -134,6 +157,9 @@ impl Process {
             let Ok(file) = CString::new(path.as_os_str().as_bytes()) else {
                 continue;
             };
+            if searched && is_missing(&path) {
+                continue; // cheaper than an execve(2), which makes half a process image before it looks
+            }
             let Err(errno) = execve(&file, &argv, &env);
             match errno {
                 // Missing here, perhaps not further down the PATH; unless it is there and something it needs is not.
@@ -165,6 +191,11 @@ fn c_strings(strings: &[OsString]) -> Result<Vec<CString>, std::ffi::NulError> {
     strings.iter().map(|string| CString::new(string.clone().into_vec())).collect()
 }
 
+/// Whether nothing at all has this name.
+fn is_missing(path: &Path) -> bool {
+    matches!(path.symlink_metadata(), Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+}
+
 /// Every descriptor but 0, 1 and 2 closes at `execve(2)`, whoever opened it and however.
 fn close_descriptors() -> Result<()> {
     // SAFETY: takes no pointers. The flag only marks the descriptors; those in use go on working until execve.
@@ -172,12 +203,16 @@ fn close_descriptors() -> Result<()> {
     nix::Error::result(result).map(drop).context("close_range")
 }
 
-/// Gives every signal its default action back and unblocks all: `execve(2)` keeps what is ignored and what is blocked,
-/// and Rust's runtime ignores SIGPIPE.
-fn default_signals() -> Result<()> {
-    for number in Signal::iterator().filter(|number| !matches!(number, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // SAFETY: the default action runs no code of ours.
-        unsafe { signal(number, SigHandler::SigDfl) }.with_context(|| format!("reset {number}"))?;
+/// Undoes what the caller's own scheduling would do to the payload: a pinning to some processors, which are the cgroup's
+/// to choose (`taskset`, or systemd's `CPUAffinity=` of whatever started us), and timers that go off late.
+///
+/// Errors are of no consequence, and a seccomp filter may forbid it.
+fn reset_scheduling() {
+    const DEFAULT_SLACK: libc::c_ulong = 50_000; // nanoseconds, as `init` has it
+    let mut all = CpuSet::new();
+    for processor in 0..CpuSet::count() {
+        let _ = all.set(processor);
     }
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("unblock the signals")
+    let _ = sched_setaffinity(Pid::from_raw(0), &all);
+    let _ = prctl::set_timerslack(DEFAULT_SLACK);
 }

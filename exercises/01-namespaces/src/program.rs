@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use clap::error::ErrorKind;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::failure::{ENGINE_FAILED, exit_code};
@@ -16,14 +17,24 @@ use crate::{Container, Exit, Isolation, Process, Record};
 /// A program's `main`: reads the command line, runs, prints the one error that there may be, and gives the exit status
 /// (Docker's: that of the payload, or 125 where the program itself failed, 126, 127).
 pub fn main<C: Parser>(run: impl FnOnce(C) -> Result<i32>) -> ExitCode {
+    main_with(|_| ENGINE_FAILED, run)
+}
+
+/// The same, with an exit status that depends on the mistake in the command line.
+pub fn main_with<C: Parser>(mistake: impl FnOnce(&clap::Error) -> u8, run: impl FnOnce(C) -> Result<i32>) -> ExitCode {
     // Rust's runtime ignores SIGPIPE, and then `ex01 list | head` is told of an error that is none.
     // SAFETY: the default action runs no code of ours.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
     let arguments = match C::try_parse() {
         Ok(arguments) => arguments,
+        // Nothing was asked for: help is the answer, on the side where answers to nothing go.
+        Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{help}");
+            return ExitCode::from(mistake(&help));
+        }
         Err(error) if error.use_stderr() => {
             eprintln!("{}: {}", name(), usage(&error.to_string()));
-            return ExitCode::from(ENGINE_FAILED);
+            return ExitCode::from(mistake(&error));
         }
         Err(help) => {
             let _ = help.print();

@@ -39,8 +39,8 @@ impl Isolation for HostName {
 
     fn inside(&mut self, _: &Gate, _: &mut Process) -> Result<()> {
         // ANCHOR: ex-hostname
-        // Exercise 1.1, 15 minutes. The page: 01-namespaces/uts.md; hints: cargo x hint 1.1
-        todo!("exercise 1.1: Give the container a name of its own")
+        // Exercise 1.2, 15 minutes. The page: 01-namespaces/hostname.md; hints: cargo x hint 1.2
+        todo!("exercise 1.2: Give the container a name of its own")
         // ANCHOR_END: ex-hostname
     }
 }

@@ -5,11 +5,10 @@ use std::os::fd::AsFd;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::WaitStatus;
+use nix::sys::signal::{SigHandler, SigSet, Signal, raise, signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 
-use crate::Child;
+use crate::{Child, signals};
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,23 +29,11 @@ impl Exit {
     }
 }
 
-impl From<WaitStatus> for Exit {
-    fn from(status: WaitStatus) -> Exit {
-        match status {
-            WaitStatus::Exited(_, code) => Exit::Code(code),
-            WaitStatus::Signaled(_, signal, _) => Exit::Signal(signal as i32),
-            other => unreachable!("waited for an end and got {other:?}"),
-        }
+impl Exit {
+    /// From what `wait(2)` tells of a child that has ended: its status, or else the signal that has killed it.
+    pub(crate) fn told(status: Option<i32>, signal: Option<i32>) -> Exit {
+        status.map(Exit::Code).or(signal.map(Exit::Signal)).expect("an end is one or the other")
     }
-}
-
-/// Signals that a process can pass on to another: all that can be caught, but for those that tell of the process's own
-/// faults and children, and those by which a terminal stops its jobs.
-pub fn forwardable() -> SigSet {
-    use Signal::*;
-    let kept = [SIGKILL, SIGSTOP, SIGCHLD, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS];
-    let of_jobs = [SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGPIPE, SIGURG];
-    Signal::iterator().filter(|signal| !kept.contains(signal) && !of_jobs.contains(signal)).collect()
 }
 
 /// Holds the forwardable signals back from here on: they are read from the descriptor and have no other effect on us.
@@ -54,14 +41,17 @@ pub fn forwardable() -> SigSet {
 /// SIGPIPE is ignored as well. Whoever we carry bytes to meanwhile may hang up; the write tells it, and that is no reason
 /// for us to die.
 pub fn hold_signals() -> Result<SignalFd> {
-    let set = forwardable();
+    hold(signals::forwardable())
+}
+
+fn hold(set: SigSet) -> Result<SignalFd> {
     set.thread_block().context("block the signals to forward")?;
     // SAFETY: to ignore a signal runs no code of ours.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.context("ignore SIGPIPE")?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")
 }
 
-/// Passes the signals that reach us on to a child.
+/// Passes the signals that reach us on to a child, and stops and goes on with it, as one job of the shell.
 ///
 /// Made before the child is, so that none is lost in between; from then on they no longer have their usual effect on
 /// us.
@@ -72,7 +62,9 @@ pub struct Forwarder {
 impl Forwarder {
     /// Begins to hold signals back for the child that will be.
     pub fn new() -> Result<Forwarder> {
-        Ok(Forwarder { signals: hold_signals()? })
+        let mut set = signals::forwardable();
+        [Signal::SIGCHLD, Signal::SIGTSTP, Signal::SIGCONT].into_iter().for_each(|signal| set.add(signal));
+        Ok(Forwarder { signals: hold(set)? })
     }
 
     /// Forwards until the child has ended. Does not reap it.
@@ -100,23 +92,31 @@ impl Forwarder {
             if ready[0] {
                 return Ok(());
             }
-            self.forward(child)?;
+            while let Some(info) = self.signals.read_signal().context("read a signal")? {
+                forward(&info, child)?;
+            }
             if let (Some((_, turn)), Some(true)) = (&mut service, ready.get(2)) {
                 turn()?;
             }
         }
     }
+}
 
-    fn forward(&self, child: &Child) -> Result<()> {
-        while let Some(info) = self.signals.read_signal().context("read a signal")? {
-            // What the terminal sends (^C) goes to its whole foreground group: the child has had it already.
-            if info.ssi_code == libc::SI_KERNEL {
-                continue;
-            }
-            if let Some(signal) = rustix::process::Signal::from_named_raw(info.ssi_signo as i32) {
-                child.signal(signal)?;
-            }
-        }
-        Ok(())
+fn forward(info: &siginfo, child: &Child) -> Result<()> {
+    let number = info.ssi_signo as i32;
+    // What the terminal sends (^C) goes to its whole foreground group: the child has had it already.
+    let from_keyboard = info.ssi_code == libc::SI_KERNEL;
+    match number {
+        libc::SIGCHLD if child.has_stopped() => stop_with(child),
+        libc::SIGCHLD => Ok(()),
+        libc::SIGTSTP if from_keyboard => stop_with(child),
+        _ if from_keyboard => Ok(()),
+        _ => signals::by_number(number).map_or(Ok(()), |signal| child.signal(signal)),
     }
+}
+
+/// Stops us, so that the shell sees a stopped job; when it has us go on, so does the child.
+fn stop_with(child: &Child) -> Result<()> {
+    raise(Signal::SIGSTOP).context("stop")?;
+    child.signal(rustix::process::Signal::CONT)
 }
