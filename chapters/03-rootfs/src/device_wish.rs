@@ -94,7 +94,7 @@ impl DeviceWish {
                 let Ok(metadata) = entry.metadata() else { continue }; // gone meanwhile; links are not followed
                 if metadata.is_dir() && !is_own(&self.host.join(&below)) {
                     directories.push(below);
-                } else if !is_console(&entry.path()) {
+                } else if !is_of_hosts_terminals(&entry.path()) {
                     devices.extend(self.device(&entry.path(), &self.container.join(&below), &metadata));
                 }
                 ensure!(
@@ -129,9 +129,10 @@ fn is_own(directory: &Path) -> bool {
     OWN.iter().any(|name| directory == Path::new("/dev").join(name))
 }
 
-/// The host's console is nobody's but the host's; a container with a terminal has that one instead.
-fn is_console(path: &Path) -> bool {
-    path == Path::new("/dev/console")
+/// The host's console is nobody's but the host's, and a terminal made by its ptmx would be among the host's: a container has
+/// a console and a ptmx of its own.
+fn is_of_hosts_terminals(path: &Path) -> bool {
+    path == Path::new("/dev/console") || path == Path::new("/dev/ptmx")
 }
 
 /// The letters of an access, each at most once; `None` for anything else.
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!(null.rule().to_string(), "c 1:3 r");
         let all = DeviceWish::all().find().unwrap();
         assert!(all.iter().any(|device| device.path == Path::new("/dev/null")));
-        assert!(!all.iter().any(|device| device.path.starts_with("/dev/pts") || is_console(&device.path)));
+        assert!(!all.iter().any(|device| device.path.starts_with("/dev/pts") || is_of_hosts_terminals(&device.path)));
         assert!(wish("/etc/passwd").find().is_err() && wish("/no/such").find().is_err());
         assert!(wish("/proc/self/net:/x").find().unwrap().is_empty(), "a directory without devices");
     }
