@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::course::guide;
 use crate::{Outcome, tools};
 
 /// One line: what, how it is, and the way out if it is not well.
@@ -42,6 +43,11 @@ pub fn run() -> Outcome {
             }
         }
     }
+    println!("\nExercises that can run here, in a sandbox (cargo x check):");
+    for line in guide::can_run()? {
+        println!("  {line}");
+    }
+    println!();
     match broken {
         0 => println!("Everything can run here."),
         count => println!("{count} things are missing; what depends on them is skipped and says so."),

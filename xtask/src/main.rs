@@ -35,6 +35,24 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Begin a chapter: its page, the files to edit, what the first red looks like
+    Start(course::guide::Start),
+    /// Run the tests of an exercise, or of a chapter's exercises up to the first that fails
+    Check(course::check::Args),
+    /// Check whenever you save
+    Watch(course::check::Args),
+    /// Show the hints of an exercise, one after the other
+    Hint(course::guide::Hint),
+    /// Show all exercises: what is done, and how many minutes are left
+    List,
+    /// Compare your solution with ours
+    Diff(course::edit::Args),
+    /// Fill in our solution, so that the rest can go on
+    Solve(course::edit::Args),
+    /// Put the stub back, after a copy of your version
+    Reset(course::edit::Reset),
+    /// Remove what the course has made, but for your solutions
+    Clean(course::edit::Clean),
     /// Run all tests; as root on Debian or Ubuntu, install what they need first
     Test(test::Args),
     /// Say what this machine can do for the course and the tests, and what would mend the rest
@@ -53,6 +71,15 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Start(args) => course::guide::start(&args),
+        Command::Check(args) => course::check::run(&args),
+        Command::Watch(args) => course::check::watch(&args),
+        Command::Hint(args) => course::guide::hint(&args),
+        Command::List => course::guide::list(),
+        Command::Diff(args) => course::edit::diff(&args),
+        Command::Solve(args) => course::edit::solve(&args),
+        Command::Reset(args) => course::edit::reset(&args),
+        Command::Clean(args) => course::edit::clean(&args),
         Command::Test(args) => test::run(&args),
         Command::Doctor => doctor::run(),
         Command::Bench(args) => bench::run(&args),

@@ -76,3 +76,8 @@ pub fn suites() -> Result<PathBuf> {
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .context("cargo does not say where the suites are")
 }
+
+/// How many tests run at once: they wait more than they compute, and on one core would run on libtest's own thread.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
+}

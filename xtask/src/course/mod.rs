@@ -12,17 +12,29 @@
 //! * [`schedule`]: how long it takes.
 //! * [`sandbox`]: where all of it runs.
 //! * [`transcripts`]: the book's console blocks.
+//! * [`learner`], [`progress`], [`select`]: the learner's file, what is done, which exercise is meant.
+//! * [`trial`], [`report`], [`screen`]: running tests, and telling how they went.
+//! * [`check`], [`guide`], [`edit`]: the learner's commands.
 
 pub mod anchors;
 pub mod backup;
+pub mod check;
+pub mod edit;
+pub mod guide;
+pub mod learner;
 pub mod needs;
+pub mod progress;
+pub mod report;
 pub mod sandbox;
 pub mod schedule;
+pub mod screen;
+pub mod select;
 pub mod starter;
 pub mod starters;
 pub mod table;
 pub mod tests;
 pub mod transcripts;
+pub mod trial;
 
 use std::fs;
 use std::path::{Path, PathBuf};

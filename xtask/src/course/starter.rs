@@ -43,6 +43,15 @@ pub fn generate(root: &Path, chapter: &Chapter, fill: Fill) -> Result<Vec<(PathB
     Ok(files)
 }
 
+/// What stands between the markers of one exercise, in the starter or in the solution.
+pub fn body(root: &Path, chapter: &Chapter, exercise: &Exercise, fill: Fill) -> Result<String> {
+    let path = root.join("chapters").join(&chapter.directory).join("src").join(&exercise.file);
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let text = source(chapter, &exercise.file, &text, fill)?;
+    let region = anchors::regions(&text)?.into_iter().find(|region| region.name == exercise.anchor);
+    Ok(region.with_context(|| format!("{} has lost {}", path.display(), exercise.anchor))?.body(&text))
+}
+
 /// The library's name in `use`: `ex_01_namespaces`.
 fn library(chapter: &Chapter) -> String {
     chapter.starter_package().replace('-', "_")
@@ -205,32 +214,7 @@ fn format(text: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn chapter() -> Chapter {
-        Chapter {
-            number: 1,
-            directory: "01-namespaces".into(),
-            package: "namespaces".into(),
-            title: "T".into(),
-            page: "p.md".into(),
-            table: "t".into(),
-            exercises: vec![Exercise {
-                id: "1.1".into(),
-                anchor: "ex-a".into(),
-                title: "Do it".into(),
-                minutes: 5,
-                needs: vec![],
-                tests: vec![],
-                page: "a.md".into(),
-                man: vec![],
-                hints: Default::default(),
-                dependants: vec![],
-                before: None,
-                engine: None,
-                file: "lib.rs".into(),
-            }],
-        }
-    }
+    use crate::course::table::example;
 
     const TEXT: &str = "\
 use namespaces::Kind; // ch01 crate::namespaces::x
@@ -254,7 +238,7 @@ mod tests {
 ";
 
     fn filled(fill: Fill) -> String {
-        source(&chapter(), Path::new("lib.rs"), TEXT, fill).unwrap()
+        source(&example(), Path::new("lib.rs"), TEXT, fill).unwrap()
     }
 
     #[test]
@@ -289,7 +273,7 @@ fn f() -> u8 {
     #[test]
     fn a_region_in_the_middle_is_refused() {
         let text = "fn f() {\n    // ANCHOR: ex-a\n    g();\n    // ANCHOR_END: ex-a\n    h();\n}\n";
-        let error = source(&chapter(), Path::new("lib.rs"), text, Fill::Stub).unwrap_err().to_string();
+        let error = source(&example(), Path::new("lib.rs"), text, Fill::Stub).unwrap_err().to_string();
         assert_eq!(error, "lib.rs:4: the region ex-a is not the tail of a function's body");
     }
 
@@ -297,8 +281,8 @@ fn f() -> u8 {
     fn the_manifest_takes_the_dependencies_over() {
         let original =
             "[package]\nname = \"x\"\n\n[dependencies]\nlibc.workspace = true\n\n[lints]\nworkspace = true\n";
-        let text = manifest(&chapter(), original).unwrap();
+        let text = manifest(&example(), original).unwrap();
         assert!(text.contains("name = \"ex-01-namespaces\"") && text.contains("libc.workspace = true\n\n#"), "{text}");
-        assert!(manifest(&chapter(), "[package]\n").is_err());
+        assert!(manifest(&example(), "[package]\n").is_err());
     }
 }

@@ -327,3 +327,32 @@ impl Sources {
         Ok(())
     }
 }
+
+/// A chapter with one exercise, for tests.
+#[cfg(test)]
+pub fn example() -> Chapter {
+    let exercise = Exercise {
+        id: "1.1".into(),
+        anchor: "ex-a".into(),
+        title: "Do it".into(),
+        minutes: 5,
+        needs: vec![],
+        tests: vec!["ex01::a".into()],
+        page: "a.md".into(),
+        man: vec!["clone(2)".into()],
+        hints: ["one".into(), "two".into(), "three".into()],
+        dependants: vec![],
+        before: None,
+        engine: None,
+        file: "lib.rs".into(),
+    };
+    Chapter {
+        number: 1,
+        directory: "01-namespaces".into(),
+        package: "namespaces".into(),
+        title: "T".into(),
+        page: "p.md".into(),
+        exercises: vec![exercise],
+        table: "chapters/01-namespaces/exercises.toml".into(),
+    }
+}

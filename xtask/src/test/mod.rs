@@ -147,14 +147,10 @@ fn suites(args: &Args, tally: &mut Tally) -> Result<()> {
     let mut command = Command::new(program);
     command.env("SUITE_SKIPS", &skips).stdin(Stdio::null()).current_dir(workspace::root());
     // Tests wait more than they compute; on one core they would also run on libtest's own thread.
-    command.args(["--test-threads", &threads().to_string()]).args(&args.filter);
+    command.args(["--test-threads", &workspace::threads().to_string()]).args(&args.filter);
     listen(&mut command, "suites", tally)?;
     tally.skips_from("", &fs::read_to_string(&skips).unwrap_or_default());
     Ok(())
-}
-
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
 }
 
 /// The suites once more, in a machine with cgroup v2 alone.
