@@ -1,5 +1,8 @@
 //! Chapter 1: a process in its own world. What is true of all chapters is in `world`.
 
+mod processes;
+mod users;
+
 use nix::sys::signal::Signal;
 use predicates::prelude::*;
 use suite::{Background, Host, host};
@@ -15,9 +18,15 @@ fn payload(host: &Host, args: &[&str], words: &[&str]) -> assert_cmd::Command {
 
 /// The only child of a running `ch01`.
 fn child_of(running: &Background) -> i32 {
-    let path = format!("/proc/{0}/task/{0}/children", running.pid());
-    let children = std::fs::read_to_string(path).expect("the children of ch01");
-    children.split_whitespace().next().expect("a child").parse().expect("a number")
+    children_of(running.pid())[0]
+}
+
+/// The children of a process; there is one at least.
+fn children_of(pid: i32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its children");
+    let children: Vec<i32> = children.split_whitespace().map(|pid| pid.parse().expect("a number")).collect();
+    assert!(!children.is_empty(), "{pid} has no child");
+    children
 }
 
 #[test]
