@@ -156,6 +156,11 @@ impl Container {
         })
     }
 
+    /// Writes down what it is, anew. Only `update` does, under a lock on the directory.
+    pub fn write_description(&self, description: &Description) -> Result<()> {
+        self.write("container.json", description)
+    }
+
     /// What has happened to it.
     pub fn state(&self) -> Result<State> {
         Ok(self.read("state.json")?.unwrap_or_default())

@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use crate::alive::{self, AliveLock};
 use crate::attach;
 use crate::container::{Container, Discarded};
+use crate::description::Description;
 use crate::monitor::connection::{Connection, Silent};
 use crate::monitor::finish;
 use crate::monitor::packet::Request;
@@ -24,8 +25,24 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a start that is under way may take until nobody waits for it any more.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends the main process of a running container a signal.
+/// Sends the main process of a running container a signal. A paused one takes it when it is unpaused, which SIGKILL and
+/// its own stop signal see to themselves.
 pub fn signal(container: &Container, number: i32) -> Result<()> {
+    send_signal(container, number)?;
+    let description = container.description()?;
+    if number == Signal::SIGKILL as i32 || number == description.stop_signal {
+        wake(&description);
+    }
+    Ok(())
+}
+
+/// Lets a paused container go on, for the signal that it has been sent: a process that stands still takes none, and on v1
+/// not even SIGKILL.
+fn wake(description: &Description) {
+    let _ = cgroups::thaw(&description.cgroup); // it may be gone already, or have no cgroup
+}
+
+fn send_signal(container: &Container, number: i32) -> Result<()> {
     match state::status(container)? {
         (Status::Running, _) => Connection::with(container)?.request(Request::Signal(number)).map(drop),
         (Status::Unmonitored, state) => {
@@ -69,9 +86,12 @@ fn end_monitored(container: &Container, number: i32, timeout: Option<Duration>) 
         // Between the look at its state and this it may have ended by itself.
         Err(_) => return settled(container),
     };
-    let _ = signal(container, number);
+    let _ = send_signal(container, number);
+    if let Ok(description) = container.description() {
+        wake(&description);
+    }
     if !readable(&watch, timeout)? {
-        let _ = signal(container, Signal::SIGKILL as i32);
+        let _ = send_signal(container, Signal::SIGKILL as i32);
         ensure!(readable(&watch, Some(KILL_TIMEOUT))?, "it was killed and does not die (is it waiting for a device?)");
     }
     match attach::wait(&watch) {
@@ -120,6 +140,7 @@ fn end_unmonitored(container: &Container, mut state: State, number: i32, timeout
     let description = container.description()?;
     if let Some(process) = process(&state)? {
         send(&process, number)?;
+        wake(&description);
         if !readable(&process, timeout)? {
             send(&process, Signal::SIGKILL as i32)?;
             cgroups::kill_all(&description.cgroup)?;
@@ -172,7 +193,9 @@ pub fn remove(container: &Container, force: bool, volumes: OwnVolumes) -> Result
                 kill_by_force(container)?;
             }
         }
-        Status::Running | Status::Unmonitored | Status::Starting => {
+        status @ (Status::Running | Status::Unmonitored | Status::Starting) => {
+            let paused = status.is_running() && state::is_paused(&container.description()?);
+            ensure!(!paused, "it is paused: unpause it and stop it first, or use rm -f");
             bail!("it is running: stop it first, or use rm -f")
         }
         Status::Lost => kill(container)?, // closes the books

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alive;
 use crate::container::Container;
+use crate::description::Description;
 
 /// The content of `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -88,6 +89,12 @@ pub fn status(container: &Container) -> Result<(Status, State)> {
         state = again;
     }
     Ok((if state.running { Status::Running } else { Status::Exited }, state))
+}
+
+/// Whether the processes of a container that runs stand still. That is known to the kernel alone: whoever thaws the cgroup
+/// by hand has unpaused it.
+pub fn is_paused(description: &Description) -> bool {
+    cgroups::is_frozen(&description.cgroup).unwrap_or(false)
 }
 
 /// When a process was started, in ticks since boot. `None` if there is no such process, or only what is left of one.

@@ -4,9 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use namespaces::{Isolation, Kind, NamespaceArgs};
 
-use crate::hierarchy::may_write;
-use crate::machine::Machine;
-use crate::{Cgroup, DeviceRule, DeviceRules, DeviceValue, Hierarchies, Limits, Plan, parse_bytes, parse_cpus};
+use crate::{Cgroup, DeviceRule, DeviceRules, DeviceValue, Limits, parse_bytes, parse_cpus};
 
 /// The limits that can be changed while the container runs, as `docker update` takes them.
 #[derive(Args, Clone, Debug, Default)]
@@ -151,10 +149,7 @@ impl CgroupArgs {
             device_write_iops: self.device_write_iops.clone(),
             ..Limits::default()
         });
-        if !limits.is_empty() {
-            limits.check(&Machine::this())?;
-            Plan::new(Hierarchies::detect()?, &self.path("PARENT", "ID"), &limits, None, may_write)?;
-        }
+        limits.check_here(&self.path("PARENT", "ID"))?;
         Ok(limits)
     }
 

@@ -2,9 +2,10 @@
 
 use anyhow::{Result, bail, ensure};
 
+use crate::hierarchy::may_write;
 use crate::machine::{Machine, parse_list};
 use crate::quantity::ONE_CPU;
-use crate::{Limits, block_io};
+use crate::{Hierarchies, Limits, Plan, block_io};
 
 /// The least that Docker takes for `--memory`: below it the container's own start-up may not fit, bytes.
 pub const MEMORY_MIN: u64 = 6 << 20;
@@ -13,6 +14,16 @@ pub const MEMORY_MIN: u64 = 6 << 20;
 const RT_PERIOD: u64 = 1_000_000;
 
 impl Limits {
+    /// Refuses what contradicts itself, and what cannot be enforced on this machine in a cgroup `path`. Nothing is made.
+    pub fn check_here(&self, path: &str) -> Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        self.check(&Machine::this())?;
+        Plan::new(Hierarchies::detect()?, path, self, None, may_write)?;
+        Ok(())
+    }
+
     /// Refuses, in one sentence each, what contradicts itself and what `machine` does not have. The rules are Docker's.
     pub fn check(&self, machine: &Machine) -> Result<()> {
         self.check_cpu(machine)?;

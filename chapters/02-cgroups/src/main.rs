@@ -7,7 +7,6 @@ use std::process::{self, ExitCode};
 
 use anyhow::{Result, bail, ensure};
 use cgroups::accounting::stats;
-use cgroups::machine::Machine;
 use cgroups::{CgroupArgs, Group, Hierarchies, LimitArgs, Limits, format_bytes, report};
 use clap::{Args, Parser, Subcommand};
 use namespaces::{NamespaceArgs, Process, Record, run_to_end};
@@ -169,8 +168,9 @@ fn plan(args: Plan) -> Result<i32> {
 fn update(args: &Update) -> Result<i32> {
     let limits = args.limits.applied_to(&Limits::default());
     ensure!(!limits.is_empty(), "which limit is to be changed? (ch02 update --help)");
-    limits.check(&Machine::this())?;
-    cgroups::update(&path(&args.container), &Limits::default(), &limits)?;
+    let path = path(&args.container);
+    limits.check_here(&path)?;
+    cgroups::update(&path, &Limits::default(), &limits)?;
     Ok(0)
 }
 

@@ -61,6 +61,9 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
     let refuse = |text: String| StartError::new(1, None, text);
     let container = Container::find(root, name).map_err(|error| refuse(format!("{error:#}")))?;
     match state::status(&container)?.0 {
+        Status::Running if state::is_paused(&container.description()?) => {
+            return Err(refuse(format!("container {name} is paused, unpause the container before exec")).into());
+        }
         Status::Running => {}
         Status::Unmonitored => {
             bail!("{} runs, but its monitor was killed: nothing can be executed in it", name)

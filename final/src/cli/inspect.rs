@@ -67,7 +67,7 @@ fn of_container(container: &Container) -> Result<Value> {
         "Created": description.created,
         "Path": path,
         "Args": arguments,
-        "State": state_of(status, &state),
+        "State": state_of(status, &state, status.is_running() && state::is_paused(&description)),
         "Image": description.image_id,
         "ResolvConfPath": container.directory().join("resolv.conf"),
         "HostnamePath": container.directory().join("hostname"),
@@ -88,13 +88,13 @@ fn of_container(container: &Container) -> Result<Value> {
     }))
 }
 
-fn state_of(status: Status, state: &State) -> Value {
+fn state_of(status: Status, state: &State, paused: bool) -> Value {
     // What Docker shows for a time that has not come.
     let time = |text: &str| if text.is_empty() { "0001-01-01T00:00:00Z".to_string() } else { text.to_string() };
     json!({
-        "Status": status.word(),
+        "Status": if paused { "paused" } else { status.word() },
         "Running": status.is_running(),
-        "Paused": false,
+        "Paused": paused,
         "Restarting": false,
         "OOMKilled": state.oom_killed,
         "Dead": status == Status::Lost,

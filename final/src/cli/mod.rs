@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod kill;
 pub mod load;
 pub mod logs;
+pub mod pause;
 pub mod ps;
 pub mod pull;
 pub mod rm;
@@ -17,9 +18,12 @@ pub mod rmi;
 pub mod run;
 pub mod save;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod system;
 pub mod tag;
+pub mod top;
+pub mod update;
 pub mod version;
 
 use std::ffi::OsString;
@@ -79,6 +83,16 @@ enum Command {
     Stop(stop::Stop),
     /// Send containers a signal
     Kill(kill::Kill),
+    /// Stop all processes of containers where they stand
+    Pause(pause::Pause),
+    /// Let the processes of paused containers go on
+    Unpause(pause::Unpause),
+    /// Change the limits of containers, running or not
+    Update(Box<update::Update>),
+    /// Show what containers use, every second anew
+    Stats(stats::Stats),
+    /// Show the processes of a container
+    Top(top::Top),
     /// Remove containers
     Rm(rm::Rm),
     /// Show all there is to know of containers or images, as JSON
@@ -157,6 +171,11 @@ pub fn run(cli: Cli, monitor: Option<Result<Summoned>>) -> Result<i32> {
         Command::Start(args) => start::run(&root, &args),
         Command::Stop(args) => stop::run(&root, &args),
         Command::Kill(args) => kill::run(&root, &args),
+        Command::Pause(args) => pause::pause(&root, &args),
+        Command::Unpause(args) => pause::unpause(&root, &args),
+        Command::Update(args) => update::run(&root, &args),
+        Command::Stats(args) => stats::run(&root, &args),
+        Command::Top(args) => top::run(&root, &args),
         Command::Rm(args) => rm::run(&root, &args),
         Command::Inspect(args) => inspect::run(&root, &args),
         Command::Images(args) => images::run(&root, &args),

@@ -78,7 +78,7 @@ fn row(container: &Container, all: bool, args: &Ps) -> Option<Row> {
         description.image.clone(),
         command_text(&description.argv, args.no_trunc),
         ago(&description.created),
-        status_text(status, &state),
+        status_text(status, &state, status.is_running() && state::is_paused(&description)),
         ports(&description, &state, status),
         description.name.clone(),
     ];
@@ -98,10 +98,11 @@ fn command_text(argv: &[String], whole: bool) -> String {
 }
 
 /// Docker's STATUS column.
-pub fn status_text(status: Status, state: &State) -> String {
+pub fn status_text(status: Status, state: &State, paused: bool) -> String {
     let lasted = |time: &str| since(time).map(duration).unwrap_or_default();
     match status {
         Status::Created | Status::Starting => "Created".into(),
+        Status::Running | Status::Unmonitored if paused => format!("Up {} (Paused)", lasted(&state.started)),
         Status::Running => format!("Up {}", lasted(&state.started)),
         Status::Unmonitored => format!("Up {} (unmonitored)", lasted(&state.started)),
         Status::Exited => format!("Exited ({}) {}", state.exit_code, ago(&state.finished)),

@@ -59,6 +59,9 @@ pub fn run(root: &Root, args: &Start) -> Result<i32> {
 fn begin(root: &Root, name: &str, wishes: Wishes) -> Result<Option<std::os::fd::OwnedFd>> {
     let container = Container::find(root, name)?;
     match state::status(&container)?.0 {
+        Status::Running if state::is_paused(&container.description()?) => {
+            anyhow::bail!("cannot start {name}: it is paused (minidocker unpause {name})")
+        }
         Status::Running => return Ok(None),
         Status::Starting => return Ok(None),
         Status::Unmonitored => anyhow::bail!("{name} runs, but its monitor was killed: stop it first"),

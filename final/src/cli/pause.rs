@@ -1,0 +1,60 @@
+//! `minidocker pause` and `unpause`.
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use super::for_each;
+use crate::container::Container;
+use crate::description::Description;
+use crate::format::say;
+use crate::root::Root;
+use crate::state;
+
+/// Stop all processes of containers where they stand.
+#[derive(Args)]
+pub struct Pause {
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Let the processes of paused containers go on.
+#[derive(Args)]
+pub struct Unpause {
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Carries `pause` out. The kernel remembers it, in the cgroup: whoever looks there knows, and no monitor is needed.
+pub fn pause(root: &Root, args: &Pause) -> Result<i32> {
+    for_each(&args.containers, |name| {
+        let description = running(root, name)?;
+        ensure!(!state::is_paused(&description), "container {name} is already paused");
+        let frozen = match cgroups::Group::find(&description.cgroup)?.is_nowhere() {
+            true => Err(anyhow::anyhow!(
+                "it has no cgroup of its own to be stopped by (it takes root, or a cgroup that was delegated: \
+                 systemd-run --user --scope -p Delegate=yes COMMAND)"
+            )),
+            false => cgroups::freeze(&description.cgroup),
+        };
+        frozen.with_context(|| format!("cannot pause {name}"))?;
+        say(name)
+    })
+}
+
+/// Carries `unpause` out.
+pub fn unpause(root: &Root, args: &Unpause) -> Result<i32> {
+    for_each(&args.containers, |name| {
+        let description = running(root, name)?;
+        ensure!(state::is_paused(&description), "container {name} is not paused");
+        cgroups::thaw(&description.cgroup).with_context(|| format!("cannot unpause {name}"))?;
+        say(name)
+    })
+}
+
+fn running(root: &Root, name: &str) -> Result<Description> {
+    let container = Container::find(root, name)?;
+    ensure!(state::status(&container)?.0.is_running(), "container {name} is not running");
+    container.description()
+}
