@@ -1,5 +1,12 @@
 //! Chapter 2: limits and accounting. What the engine makes of them is in `limits`.
 
+mod change;
+mod delegated;
+pub mod devices;
+mod disk;
+mod memory;
+mod share;
+
 use nix::sys::signal::Signal;
 use predicates::prelude::*;
 use suite::{Host, eventually, host};
@@ -17,7 +24,30 @@ fn payload(host: &Host, args: &[&str], words: &[&str]) -> assert_cmd::Command {
 fn help_explains() {
     host(|host| {
         let help = text(&host.chapter(2, ["run", "--help"]).assert().success());
-        for flag in ["--cpus", "--memory", "--pids-limit", "--cpuset-cpus"] {
+        for flag in [
+            "--cpus",
+            "--cpu-period",
+            "--cpu-quota",
+            "--cpu-rt-period",
+            "--cpu-rt-runtime",
+            "--cpu-shares",
+            "--cpuset-cpus",
+            "--cpuset-mems",
+            "--memory",
+            "--memory-swap",
+            "--memory-reservation",
+            "--memory-swappiness",
+            "--oom-kill-disable",
+            "--pids-limit",
+            "--blkio-weight",
+            "--blkio-weight-device",
+            "--device-read-bps",
+            "--device-write-bps",
+            "--device-read-iops",
+            "--device-write-iops",
+            "--device-cgroup-rule",
+            "--cgroup-parent",
+        ] {
             assert!(help.contains(flag), "{flag} is not in\n{help}");
         }
     });

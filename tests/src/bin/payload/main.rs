@@ -6,6 +6,7 @@
 
 mod attacks;
 mod calls;
+mod devices;
 mod facts;
 mod hunt;
 mod kernel;
@@ -46,8 +47,16 @@ fn run(words: &[&str]) -> Result<u8> {
         ["tty"] => done(facts::terminal()),
 
         ["hog", bytes] => done(resources::hog(number(bytes)?)),
+        ["hold", bytes] => done(resources::hold(number(bytes)?)),
+        ["nest", directory, depth] => done(resources::nest(directory, number(depth)?)),
         ["burn", milliseconds] => done(resources::burn(number(milliseconds)?)),
         ["bomb", most] => done(resources::bomb(number(most)?)),
+
+        ["node", path, kind, major, minor, access] => {
+            done(devices::node(path, kind, number(major)?, number(minor)?, access))
+        }
+        ["disk", direction @ ("read" | "write"), path, blocks] => done(devices::disk(direction, path, number(blocks)?)),
+        ["cache", path, bytes] => done(devices::cache(path, number(bytes)?)),
 
         ["wait"] => signals::wait(),
         ["trap", names @ ..] => signals::trap(names),

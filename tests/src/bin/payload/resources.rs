@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
@@ -21,6 +21,16 @@ pub fn hog(bytes: usize) -> Result<()> {
     }
     println!("had {} bytes", std::hint::black_box(&memory).len());
     Ok(())
+}
+
+/// Takes `bytes` of memory as [`hog`] does, and keeps them.
+pub fn hold(bytes: usize) -> Result<()> {
+    let memory = vec![1_u8; bytes];
+    println!("ready");
+    loop {
+        std::hint::black_box(&memory);
+        pause();
+    }
 }
 
 /// Computes for `milliseconds` of wall time; says how much processor time it got, in the same unit.
@@ -67,4 +77,20 @@ pub fn bomb(most: usize) -> Result<()> {
         waitpid(child, None)?;
     }
     Ok(())
+}
+
+/// Makes cgroups in each other below a directory, goes into the last one and waits. Their names are long, so that no path
+/// reaches it.
+pub fn nest(directory: &str, depth: usize) -> Result<()> {
+    std::env::set_current_dir(directory).with_context(|| format!("go to {directory}"))?;
+    let name = "x".repeat(120);
+    for _ in 0..depth {
+        std::fs::create_dir(&name).context("make a cgroup")?;
+        std::env::set_current_dir(&name).context("go into it")?;
+    }
+    std::fs::write("cgroup.procs", "0").context("enter it")?;
+    println!("there");
+    loop {
+        pause();
+    }
 }
