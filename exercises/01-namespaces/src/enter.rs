@@ -11,13 +11,14 @@ use nix::unistd::Pid;
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::{Birth, Credentials, Gate, Isolation, Kind, Process, child};
+use crate::{Birth, Credentials, Gate, Isolation, Kind, Process, child, id_map};
 
 /// The namespaces of a process, to be born into.
 #[derive(Clone, Debug)]
 pub struct Enter {
     pidfd: Rc<OwnedFd>,
     kinds: Vec<Kind>,
+    has_root: bool,
 }
 
 impl Enter {
@@ -42,9 +43,10 @@ impl Enter {
                 differing.push(*kind);
             }
         }
+        let has_root = has_root(number);
         // Still the same: then what we have just read was of this process, and not of one with its number.
         child::pid_in_proc(pidfd.as_fd())?.with_context(gone)?;
-        Ok(Enter { pidfd: Rc::new(pidfd), kinds: differing })
+        Ok(Enter { pidfd: Rc::new(pidfd), kinds: differing, has_root })
     }
 
     /// The kinds that will be joined.
@@ -79,6 +81,12 @@ pub(crate) fn identity(pid: &str, kind: Kind) -> Result<PathBuf> {
     })
 }
 
+/// Whether there is a user 0 and a group 0 in the user namespace of a process.
+fn has_root(pid: i32) -> bool {
+    let root = |file| id_map::of(&pid, file).iter().any(|line| line.maps(0));
+    root("uid_map") && root("gid_map")
+}
+
 /// By the flag PF_KTHREAD among those in `/proc/PID/stat` (`proc_pid_stat(5)`).
 fn is_kernel_thread(pid: i32) -> bool {
     const PF_KTHREAD: u64 = 0x0020_0000; // include/linux/sched.h
@@ -100,7 +108,7 @@ impl Isolation for Enter {
     }
 
     fn inside(&mut self, _: &Gate, _: &mut Process) -> Result<()> {
-        if self.kinds.contains(&Kind::User) {
+        if self.kinds.contains(&Kind::User) && self.has_root {
             // We came with ids that may not be mapped there, but with all capabilities: enough to become its root.
             Credentials::default().assume().context("become root in the user namespace")?;
         }

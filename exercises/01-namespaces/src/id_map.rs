@@ -77,7 +77,12 @@ fn overlap((a, a_count): (u32, u32), (b, b_count): (u32, u32)) -> bool {
 ///
 /// `file` is `uid_map` or `gid_map`. What is on its left are the ids that exist for us.
 pub fn own(file: &str) -> Vec<IdMap> {
-    parse_lines(&fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default())
+    of(&"self", file)
+}
+
+/// The map of the user namespace that a process is in: a number, or `self`.
+pub(crate) fn of(pid: &impl fmt::Display, file: &str) -> Vec<IdMap> {
+    parse_lines(&fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default())
 }
 
 /// Reads the lines of `/proc/PID/uid_map`, as in `         0     100000      65536`.

@@ -152,6 +152,21 @@ fn enter_becomes_root_of_a_users_container() {
 }
 
 #[test]
+fn where_there_is_no_root_nobody_becomes_it() {
+    host(|host| {
+        user_namespaces_or_skip(host);
+        let maps = ["run", "--uid-map", "1000:1000:1", "--gid-map", "1000:1000:1", "/tmp/suite/bin/payload", "wait"];
+        let mut running = suite::Background::start(host.user_command("ch01", maps));
+        running.wait_for("ready");
+        let pid = child_of(&running).to_string();
+        let facts = text(&host.as_user("ch01", ["enter", &pid, "/tmp/suite/bin/payload", "facts"]).assert().success());
+        assert_eq!(fact(&facts, "uid"), "1000");
+        running.signal(nix::sys::signal::Signal::SIGTERM);
+        running.wait();
+    });
+}
+
+#[test]
 fn what_contradicts_itself_is_refused() {
     host(|host| {
         user_namespaces_or_skip(host);
