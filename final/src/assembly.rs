@@ -4,10 +4,10 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use cgroups::{Cgroup, DeviceRule, DeviceRules};
 use layers::{Layers, Upper};
-use namespaces::{Fresh, HostName, Isolation, Kind, Process, UserNamespace, rootless};
+use namespaces::{Enter, Fresh, HostName, Isolation, Kind, Process, rootless};
 use network::{Handle, Mode, Network};
 use rootfs::{Device, DeviceWish, Mount, Root as RootSource, Rootfs};
 
@@ -15,7 +15,8 @@ use crate::container::Container;
 use crate::description::Description;
 use crate::monitor::packet::WindowSize;
 use crate::privileges::sysctl::Sysctls;
-use crate::state;
+use crate::shared_memory::SharedMemory;
+use crate::sharing::{self, Sharing};
 use crate::streams::{EndsHandle, Pipes};
 use crate::terminal::Terminal;
 use crate::user;
@@ -38,11 +39,15 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
     let mut isolations: Vec<Box<dyn Isolation>> = Vec::new();
 
     // ANCHOR: outside-in
-    // Chapter 1: a user namespace where we are not root, and the namespaces in which nothing is done.
-    if rootless() {
-        isolations.push(Box::new(UserNamespace::for_caller()));
+    // Chapter 1: the namespaces of others; a user namespace where we are not root or one is asked for; and those in which
+    // nothing is done.
+    let joins = joins(container, description)?;
+    let joins_user = joins.iter().any(|enter| enter.kinds().contains(&Kind::User));
+    isolations.extend(joins.into_iter().map(|enter| Box::new(enter) as Box<dyn Isolation>));
+    if let Some(user) = description.namespaces.user_namespace()?.filter(|_| !joins_user) {
+        isolations.push(Box::new(user));
     }
-    isolations.push(Box::new(Fresh(fresh_kinds(description)?)));
+    isolations.push(Box::new(Fresh(description.namespaces.fresh())));
 
     // Chapter 2: the cgroup, joined before anything is spent.
     let devices = devices(description)?;
@@ -71,8 +76,12 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
     // Chapter 3: a root of its own.
     isolations.push(Box::new(root_filesystem(description, &directory.join("rootfs"), devices)?));
 
+    if let Some(shared) = shared_memory(container, description)? {
+        isolations.push(Box::new(shared));
+    }
+
     // Chapter 1 again: the host name.
-    if !description.shared_namespaces.iter().any(|kind| kind == "uts") {
+    if description.namespaces.uts.is_own() {
         let name =
             HostName { hostname: Some(description.hostname.clone()), domainname: description.domainname.clone() };
         isolations.push(Box::new(name));
@@ -107,11 +116,23 @@ fn process(description: &Description) -> Process {
     process
 }
 
-/// All but the user namespace, which owns them, and the network's, which chapter 5 decides on.
-fn fresh_kinds(description: &Description) -> Result<Vec<Kind>> {
-    let shared: Vec<Kind> = description.shared_namespaces.iter().map(|kind| kind.parse()).collect::<Result<_>>()?;
-    let kinds = [Kind::Mount, Kind::Pid, Kind::Ipc, Kind::Uts];
-    Ok(kinds.into_iter().filter(|kind| !shared.contains(kind)).collect())
+/// The namespaces of other containers that it is born in.
+fn joins(container: &Container, description: &Description) -> Result<Vec<Enter>> {
+    let network = match &description.network.mode {
+        Mode::Container(target) => Some(target.as_str()),
+        _ => None,
+    };
+    description.namespaces.joins(container.root(), network)
+}
+
+/// The `/dev/shm` that comes with another container's IPC namespace, unless the user mounts something there.
+fn shared_memory(container: &Container, description: &Description) -> Result<Option<SharedMemory>> {
+    let Sharing::Container(id) = &description.namespaces.ipc else { return Ok(None) };
+    if description.mounts.iter().any(|mount| mount.destination == Path::new("/dev/shm")) {
+        return Ok(None);
+    }
+    let owner = Container::with_id(container.root(), id);
+    sharing::main_process(&owner).map(SharedMemory::of).map(Some)
 }
 
 /// The devices that it has besides the usual ones, as the host has them today. A privileged container has all.
@@ -125,7 +146,10 @@ fn devices(description: &Description) -> Result<Vec<Device>> {
 }
 
 fn cgroup(description: &Description, devices: &[Device]) -> Result<Cgroup> {
-    let cgroup = Cgroup::new(&description.cgroup, description.limits.clone());
+    let mut cgroup = Cgroup::new(&description.cgroup, description.limits.clone());
+    if description.namespaces.cgroup == Sharing::Host {
+        cgroup = cgroup.in_host_namespace();
+    }
     // No list of devices: every one is allowed. In a user namespace of an ordinary user none can be opened anyway.
     if description.privileges.privileged || rootless() {
         return Ok(cgroup);
@@ -149,9 +173,8 @@ fn network(container: &Container, description: &Description, files: &Path) -> Re
 /// The network namespace of another container.
 fn namespace_of(container: &Container, target: &str) -> Result<OwnedFd> {
     let target = Container::find(container.root(), target)?;
-    let (status, state) = state::status(&target)?;
-    ensure!(status.is_running(), "cannot join the network of a container that is not running: start it first");
-    let path = format!("/proc/{}/ns/net", state.pid);
+    let pid = sharing::main_process(&target).context("share its network")?;
+    let path = format!("/proc/{pid}/ns/net");
     Ok(fs::File::open(&path).with_context(|| format!("open {path}"))?.into())
 }
 

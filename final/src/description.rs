@@ -9,6 +9,7 @@ use network::NetworkOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::privileges;
+use crate::sharing::Namespaces;
 use crate::volumes::SavedMount;
 
 /// A container as it was asked for, with everything looked up that the image and the command line said: the content of
@@ -45,8 +46,9 @@ pub struct Description {
     pub hostname: String,
     /// The NIS domain name.
     pub domainname: Option<String>,
-    /// Kinds of namespaces that it shares with the host: `pid`, `ipc`, `uts` …
-    pub shared_namespaces: Vec<String>,
+    /// Whose namespaces it has.
+    #[serde(default)]
+    pub namespaces: Namespaces,
     /// What it may take.
     pub limits: Limits,
     /// Its cgroup.
@@ -71,6 +73,9 @@ pub struct Description {
 
     /// Anything the user wants to find it by.
     pub labels: BTreeMap<String, String>,
+    /// What somebody else's tools are to know of it (`--annotation`).
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
     /// The ports that its image says it listens on, as `80/tcp`.
     pub exposed_ports: Vec<String>,
     /// The signal that asks it to stop, by number.

@@ -16,7 +16,7 @@ use crate::user;
 
 /// How long a process may take to stand in the container: a millisecond, if nobody inside stops it. The monitor does nothing
 /// else meanwhile.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What `exec` is to run, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

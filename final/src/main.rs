@@ -13,6 +13,7 @@
 //! | [`streams`], [`terminal`] | standard streams, and a terminal |
 //! | [`attach`], [`raw_mode`] | the client's side of a connection with a monitor |
 //! | [`privileges`], [`user`] | what the process inside may do, and who it is |
+//! | [`sharing`], [`shared_memory`] | whose namespaces a container has |
 //! | [`volumes`] | mounts as data |
 //! | [`demo`] | the image that is always there |
 //! | [`format`](mod@format) | tables, times and sizes as Docker prints them |
@@ -35,6 +36,8 @@ mod monitor;
 mod privileges;
 mod raw_mode;
 mod root;
+mod shared_memory;
+mod sharing;
 mod state;
 mod streams;
 mod terminal;

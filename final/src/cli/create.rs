@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail};
 use cgroups::CgroupArgs;
 use clap::{Args, ValueEnum};
 use images::{Image, ImageArgs, PullOptions, Reference, Store};
-use namespaces::NamespaceArgs;
 use network::NetworkArgs;
 use rootfs::RootfsArgs;
 
@@ -19,6 +18,7 @@ use crate::description::Description;
 use crate::format::say;
 use crate::privileges::PrivilegeArgs;
 use crate::root::Root;
+use crate::sharing::SharingArgs;
 
 /// Make a container of an image, to be started later.
 ///
@@ -61,6 +61,10 @@ pub struct Options {
     #[arg(short, long = "label", value_name = "KEY=VALUE")]
     pub(super) labels: Vec<String>,
 
+    /// Anything that other tools are to know of it, KEY=VALUE
+    #[arg(long = "annotation", value_name = "KEY=VALUE")]
+    pub(super) annotations: Vec<String>,
+
     /// The signal that asks it to stop, by name or number [default: the image's, else SIGTERM]
     #[arg(long, value_name = "SIGNAL")]
     pub(super) stop_signal: Option<String>,
@@ -88,7 +92,7 @@ pub struct Options {
     #[command(flatten)]
     pub(super) privileges: PrivilegeArgs,
     #[command(flatten)]
-    pub(super) namespaces: NamespaceArgs,
+    pub(super) sharing: SharingArgs,
 
     /// The image, and a command with its arguments in place of the image's
     // One list, so that whatever follows the image is the command's own, flags included.

@@ -1,12 +1,12 @@
 //! From an image and options to a [`Description`]: everything is looked up here that the container will need.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use images::{Image, Store};
 use jiff::Timestamp;
-use namespaces::Mode as Sharing;
-use namespaces::{Kind, NamespaceArgs, rootless};
+use namespaces::{Kind, rootless};
 use network::Mode;
 use nix::sys::signal::Signal;
 use rootfs::{Mount, MountSource, RootfsArgs, VolumeSource};
@@ -18,6 +18,7 @@ use crate::description::Description;
 use crate::id;
 use crate::privileges::sysctl::Sysctl;
 use crate::root::Root;
+use crate::sharing::{Namespaces, Sharing};
 use crate::volumes::{self, SavedMount};
 
 /// Makes the container, with everything looked up that it will need.
@@ -34,28 +35,33 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
     }
     let network = args.network.options(default_network)?;
     let limits = args.cgroup.limits()?;
-    let shared = shared_namespaces(&args.namespaces)?;
+    let namespaces = Namespaces::new(&args.sharing, root)?;
     let privileges = args.privileges.settings()?;
-    check_sysctls(&privileges.sysctls, &network.mode, &shared)?;
+    check_sysctls(&privileges.sysctls, &network.mode, &namespaces)?;
+    if namespaces.user_map.is_some() {
+        ensure!(!privileges.privileged, "conflicting options: --userns private and --privileged");
+        ensure!(network.mode != Mode::Host, "conflicting options: --userns private and --network host");
+    }
     let stop_signal = args.stop_signal.as_ref().or(config.stop_signal.as_ref());
     let stop_signal = stop_signal.map_or(Ok(Signal::SIGTERM as i32), |text| signal_number(text))?;
     let layers = store.layer_dirs(image)?;
     let user_mounts = args.rootfs.user_mounts(|volume| volumes::locate(root, volume))?;
+    let annotations = labels(&BTreeMap::new(), &args.annotations)?;
     let labels = labels(&config.labels, &args.labels)?;
     let mut exposed: Vec<String> = config.exposed_ports.keys().cloned().collect();
     exposed.sort();
     let text = |words: &[std::ffi::OsString]| words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
 
     // Planned once before anything is made, so that a contradiction between mounts leaves nothing behind.
-    let default_mounts = default_mounts(args);
+    let default_mounts = default_mounts(args, &namespaces.ipc);
     rootfs::plan::plan(default_mounts.clone(), user_mounts.clone())?;
+    let other_name = other_host_name(root, &namespaces.uts, &network.mode)?;
     // An empty name is none, as in scripts that pass `--name "$NAME"`.
     let name = args.name.as_deref().filter(|name| !name.is_empty());
     Container::create(root, name, |id, name| {
-        let hostname = match (&args.namespaces.hostname, &network.mode) {
-            (Some(hostname), _) => hostname.clone(),
-            (None, Mode::Host) => host_name(),
-            (None, _) => id::short(id).to_string(),
+        let hostname = match (&args.sharing.hostname, &other_name) {
+            (Some(hostname), _) | (None, Some(hostname)) => hostname.clone(),
+            (None, None) => id::short(id).to_string(),
         };
         let mut process = process.clone();
         process.set_env_default("HOSTNAME", &hostname);
@@ -64,7 +70,10 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
         }
         let files = Container::with_id(root, id).directory();
         let mut defaults = default_mounts.clone();
-        defaults.extend(network::file_mounts(&files, &user_mounts));
+        defaults.extend(network::file_mounts(&files, &user_mounts).into_iter().map(|mut mount| {
+            mount.idmap = namespaces.user_map.is_some(); // they are to be root's inside as well
+            mount
+        }));
         let mounts = rootfs::plan::plan(defaults, user_mounts.clone()).unwrap_or_default();
         Description {
             id: id.to_string(),
@@ -78,10 +87,10 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
             user: overrides.user.clone().unwrap_or_else(|| config.user.clone()),
             terminal: args.tty,
             interactive: args.interactive,
-            init: args.namespaces.init,
+            init: args.sharing.init,
             hostname,
-            domainname: args.namespaces.domainname.clone(),
-            shared_namespaces: shared.clone(),
+            domainname: args.sharing.domainname.clone(),
+            namespaces: namespaces.clone(),
             limits: limits.clone(),
             cgroup: args.cgroup.path(&root.cgroup(), id),
             device_rules: args.cgroup.device_cgroup_rule.iter().map(ToString::to_string).collect(),
@@ -93,6 +102,7 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
             network: network.clone(),
             privileges: privileges.clone(),
             labels: labels.clone(),
+            annotations: annotations.clone(),
             exposed_ports: exposed.clone(),
             stop_signal,
             stop_timeout: args.stop_timeout.or(config.stop_timeout).unwrap_or(10),
@@ -102,8 +112,8 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
 }
 
 /// The mounts that every container has. With `--privileged` root inside may write to `/sys` and to its cgroups, as Docker
-/// has it.
-fn default_mounts(args: &Options) -> Vec<Mount> {
+/// has it; and who shares IPC objects shares the file systems that show them.
+fn default_mounts(args: &Options, ipc: &Sharing) -> Vec<Mount> {
     let mut mounts = args.rootfs.default_mounts();
     if args.privileges.privileged {
         let kernels = |mount: &&mut Mount| matches!(mount.source, MountSource::Sysfs | MountSource::Cgroup);
@@ -111,16 +121,40 @@ fn default_mounts(args: &Options) -> Vec<Mount> {
             mount.attributes -= MountAttrFlags::MOUNT_ATTR_RDONLY;
         }
     }
+    let shared_memory = Path::new("/dev/shm");
+    match ipc {
+        Sharing::Private | Sharing::Shareable => {}
+        // Another container's is fetched at the start.
+        Sharing::WithoutMemory | Sharing::Container(_) => mounts.retain(|mount| mount.destination != shared_memory),
+        Sharing::Host => {
+            for mount in &mut mounts {
+                let of_ipc = mount.destination == shared_memory || mount.source == MountSource::Mqueue;
+                if of_ipc && mount.destination.is_dir() {
+                    let bind = Mount::bind(&mount.destination, &mount.destination);
+                    *mount = Mount { attributes: mount.attributes, ..bind };
+                }
+            }
+        }
+    }
     mounts
 }
 
+/// The host name, where it is not the container's own.
+fn other_host_name(root: &Root, uts: &Sharing, network: &Mode) -> Result<Option<String>> {
+    match (uts, network) {
+        (Sharing::Container(id), _) => Ok(Some(Container::with_id(root, id).description()?.hostname)),
+        (Sharing::Host, _) | (_, Mode::Host) => Ok(Some(host_name())),
+        _ => Ok(None),
+    }
+}
+
 /// A setting is refused where it would not be the container's own but that of those with whom it shares the namespace.
-fn check_sysctls(sysctls: &[Sysctl], network: &Mode, shared: &[String]) -> Result<()> {
+fn check_sysctls(sysctls: &[Sysctl], network: &Mode, namespaces: &Namespaces) -> Result<()> {
     for sysctl in sysctls {
         let owner = match (sysctl.kind(), network) {
             (Kind::Net, Mode::Host) => Some("--network host"),
             (Kind::Net, Mode::Container(_)) => Some("--network container:"),
-            (Kind::Ipc, _) if shared.iter().any(|kind| kind == "ipc") => Some("a shared IPC namespace"),
+            (Kind::Ipc, _) if !namespaces.ipc.is_own() => Some("a shared IPC namespace"),
             _ => None,
         };
         if let Some(owner) = owner {
@@ -138,38 +172,6 @@ fn saved(mount: &Mount, args: &RootfsArgs) -> SavedMount {
         VolumeSource::Host(_) | VolumeSource::Anonymous => None,
     });
     SavedMount { volume: name, ..SavedMount::from(mount) }
-}
-
-/// The kinds that are shared with the host. What chapter 1 can do and the engine decides otherwise is refused.
-fn shared_namespaces(args: &NamespaceArgs) -> Result<Vec<String>> {
-    ensure!(
-        args.new.is_empty(),
-        "--new is for chapter 1's program: the engine decides which namespaces a container has"
-    );
-    ensure!(args.uid_map.is_empty() && args.gid_map.is_empty(), "--uid-map and --gid-map are for chapter 1's program");
-    let modes = [(Kind::Pid, &args.pid), (Kind::Ipc, &args.ipc), (Kind::Uts, &args.uts)];
-    let mut shared = Vec::new();
-    for (kind, mode) in modes {
-        match mode {
-            Some(Sharing::Host) => shared.push(kind),
-            Some(mode @ Sharing::Of(_)) => bail!("--{kind} {mode} is for chapter 1's program"),
-            Some(Sharing::Private) | None => {}
-        }
-    }
-    let other = args.userns.is_some() || args.cgroupns.is_some() || args.time_offset.is_some();
-    ensure!(!other, "--userns, --cgroupns and --time-offset are for chapter 1's program");
-    for kind in &args.share {
-        ensure!(
-            matches!(kind, Kind::Pid | Kind::Ipc | Kind::Uts),
-            "a container cannot share the {kind} namespace with the host (for the network: --network host)"
-        );
-        shared.push(*kind);
-    }
-    ensure!(
-        args.hostname.is_none() || !shared.contains(&Kind::Uts),
-        "conflicting options: --hostname and the host's own UTS namespace"
-    );
-    Ok(shared.iter().map(Kind::to_string).collect())
 }
 
 fn host_name() -> String {

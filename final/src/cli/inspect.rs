@@ -8,6 +8,7 @@ use crate::container::Container;
 use crate::description::Description;
 use crate::format::say;
 use crate::root::Root;
+use crate::sharing::Sharing;
 use crate::state::{self, State, Status};
 
 /// Show all there is to know of containers or images, as JSON.
@@ -118,7 +119,10 @@ fn host_config(description: &Description) -> Value {
             Some(format!("{}:{}{mode}", mount.source.as_ref()?.display(), mount.destination.display()))
         })
         .collect();
-    let shared = |kind: &str| if description.shared_namespaces.iter().any(|k| k == kind) { "host" } else { "" };
+    let namespaces = &description.namespaces;
+    // Docker leaves its default out.
+    let unless_private =
+        |sharing: &Sharing| if sharing == &Sharing::Private { String::new() } else { sharing.to_string() };
     json!({
         "Binds": binds,
         "NetworkMode": description.network.mode.to_string(),
@@ -128,9 +132,15 @@ fn host_config(description: &Description) -> Value {
         }),
         "AutoRemove": description.auto_remove,
         "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
-        "PidMode": shared("pid"),
-        "IpcMode": if shared("ipc").is_empty() { "private" } else { "host" },
-        "UTSMode": shared("uts"),
+        "PidMode": unless_private(&namespaces.pid),
+        "IpcMode": namespaces.ipc.to_string(),
+        "UTSMode": unless_private(&namespaces.uts),
+        "CgroupnsMode": namespaces.cgroup.to_string(),
+        "UsernsMode": if namespaces.user_map.is_some() { "private" } else { "" },
+        "Annotations": description.annotations,
+        "Sysctls": sysctls(description),
+        "Ulimits": privileges.ulimits.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "Capabilities": privileges.grant.capabilities,
         "Privileged": privileges.privileged,
         "ReadonlyRootfs": description.read_only,
         "Dns": description.network.dns.servers,
@@ -149,6 +159,10 @@ fn host_config(description: &Description) -> Value {
         "MemoryReservation": limits.memory_reservation.unwrap_or(0),
         "PidsLimit": limits.pids,
     })
+}
+
+fn sysctls(description: &Description) -> Map<String, Value> {
+    description.privileges.sysctls.iter().map(|set| (set.key().to_string(), json!(set.value()))).collect()
 }
 
 fn config(description: &Description) -> Value {

@@ -45,8 +45,10 @@ use crate::alive::AliveLock;
 use crate::assembly::{Assembly, assemble};
 use crate::container::{Container, Discarded};
 use crate::description::Description;
+use crate::exec;
 use crate::privileges::own_binary;
 use crate::root::Root;
+use crate::sharing::Sharing;
 use crate::state::{State, process_started};
 use crate::streams;
 
@@ -158,7 +160,10 @@ fn monitor(container: &Container, description: &Description, wishes: Wishes, cli
 fn make(container: &Container, description: &Description, wishes: Wishes) -> Result<(Monitor, i32)> {
     let directory = container.directory();
     let Assembly { process, isolations, ends, network } = assemble(container, description, wishes.size)?;
-    let new = namespaces::Container::new(process, isolations, network::undo);
+    let mut new = namespaces::Container::new(process, isolations, network::undo);
+    if matches!(description.namespaces.pid, Sharing::Container(_)) {
+        new = new.patience(exec::PATIENCE); // those who are there already can stop it
+    }
     container.write_records(&new.records())?;
     stop_at("records");
     let mut state = State { running: true, ..State::default() };
@@ -230,7 +235,7 @@ pub(crate) fn finish(
     exit: Exit,
 ) -> Result<Option<Discarded>> {
     let oom_killed = !description.auto_remove && cgroups::oom_killed(&description.cgroup).unwrap_or(false);
-    if description.shared_namespaces.iter().any(|kind| kind == "pid") {
+    if !description.namespaces.pid.is_own() {
         // Without a pid 1 of its own, its end was not that of its other processes.
         let _ = cgroups::kill_all(&description.cgroup);
     }
