@@ -212,12 +212,14 @@ impl Namespaces {
         Ok(Some(UserNamespace { uids: map.clone(), gids: map }))
     }
 
-    /// The namespaces of other containers that it is born in; `network` is the one whose network it shares.
+    /// The namespaces of other containers that it is born in; `network` names the one whose network it shares.
     ///
     /// Namespaces belong to a user namespace, and only who has power there may join them or mount what they show. So the
     /// other's user namespace is joined with them where it has one of its own.
     pub fn joins(&self, root: &Root, network: Option<&str>) -> Result<Vec<Enter>> {
         let wished = [(Kind::Pid, &self.pid), (Kind::Ipc, &self.ipc), (Kind::Uts, &self.uts)];
+        let network = network.map(|name| Container::find(root, name)).transpose()?;
+        let network = network.as_ref().map(Container::id);
         let mut targets: Vec<(&str, Vec<Kind>)> = Vec::new();
         let named = wished.into_iter().filter_map(|(kind, sharing)| match sharing {
             Sharing::Container(id) => Some((kind, id.as_str())),

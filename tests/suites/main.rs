@@ -29,3 +29,4 @@ mod messages;
 mod network;
 mod privileges;
 mod run;
+mod sharing;

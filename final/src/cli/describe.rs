@@ -45,7 +45,14 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
     let stop_signal = args.stop_signal.as_ref().or(config.stop_signal.as_ref());
     let stop_signal = stop_signal.map_or(Ok(Signal::SIGTERM as i32), |text| signal_number(text))?;
     let layers = store.layer_dirs(image)?;
-    let user_mounts = args.rootfs.user_mounts(|volume| volumes::locate(root, volume))?;
+    let mut user_mounts = args.rootfs.user_mounts(|volume| volumes::locate(root, volume))?;
+    if namespaces.user_map.is_some() {
+        // Volumes belong to containers, and so to whoever is root inside; directories of the host do not.
+        for mount in &mut user_mounts {
+            let of_engine = matches!(&mount.source, MountSource::Bind { path, .. } if path.starts_with(root.volumes()));
+            mount.idmap |= of_engine;
+        }
+    }
     let annotations = labels(&BTreeMap::new(), &args.annotations)?;
     let labels = labels(&config.labels, &args.labels)?;
     let mut exposed: Vec<String> = config.exposed_ports.keys().cloned().collect();
