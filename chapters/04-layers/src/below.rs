@@ -11,12 +11,27 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, OFlags, Stat, fstat, statat};
 use rustix::io::Errno;
 
+use crate::entry::Entry;
+use crate::notes::Notes;
 use crate::remove::names;
 use crate::tree::is_whiteout;
-use crate::walk::is_opaque;
+use crate::walk::{is_opaque, seen_inside};
 
 /// Layers below an upper directory, the topmost first.
-pub(crate) struct Below(Vec<OwnedFd>);
+pub(crate) struct Below(Vec<Lower>);
+
+struct Lower {
+    root: OwnedFd,
+    notes: Notes,
+}
+
+/// What is below at a path.
+pub(crate) struct Before<'a> {
+    /// As it is on disk, its owners the container's.
+    pub(crate) stat: Stat,
+    /// What the disk could not keep of it.
+    pub(crate) note: Option<&'a Entry>,
+}
 
 /// What one layer has to say about a path.
 enum Layer {
@@ -31,15 +46,21 @@ enum Layer {
 impl Below {
     /// Opens the layers, given the base first.
     pub(crate) fn open(lower: &[PathBuf]) -> Result<Below> {
-        let open = |layer: &PathBuf| open_root(layer).with_context(|| format!("open the layer {}", layer.display()));
+        let open = |layer: &PathBuf| -> Result<Lower> {
+            let root = open_root(layer).with_context(|| format!("open the layer {}", layer.display()))?;
+            Ok(Lower { root, notes: Notes::beside(layer)? })
+        };
         Ok(Below(lower.iter().rev().map(open).collect::<Result<_>>()?))
     }
 
     /// What is at `path` (relative to the root, links not followed), if anything.
-    pub(crate) fn find(&self, path: &Path) -> Result<Option<Stat>> {
-        for layer in &self.0 {
-            match ask(layer, path).with_context(|| format!("look for {path:?} in the layers below"))? {
-                Layer::Has(stat) => return Ok(Some(stat)),
+    pub(crate) fn find(&self, path: &Path) -> Result<Option<Before<'_>>> {
+        for Lower { root, notes } in &self.0 {
+            match ask(root, path).with_context(|| format!("look for {path:?} in the layers below"))? {
+                Layer::Has(mut stat) => {
+                    (stat.st_uid, stat.st_gid) = seen_inside(None, &stat);
+                    return Ok(Some(Before { stat, note: notes.get(path) }));
+                }
                 Layer::Hides => return Ok(None),
                 Layer::Silent => {}
             }
@@ -50,7 +71,7 @@ impl Below {
     /// The names in the directory `path`, sorted.
     pub(crate) fn list(&self, path: &Path) -> Result<BTreeSet<OsString>> {
         let (mut shown, mut hidden) = (BTreeSet::new(), BTreeSet::new());
-        for layer in &self.0 {
+        for Lower { root: layer, .. } in &self.0 {
             match ask(layer, path)? {
                 Layer::Has(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => break,
                 Layer::Has(_) => {}

@@ -50,11 +50,11 @@ pub fn diff(upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>> {
     let mut changes = BTreeMap::new();
     walk(upper, &mut |found| {
         let before = below.find(found.path)?;
-        let kind = match before {
+        let kind = match &before {
             None if found.is_whiteout() => None,
             Some(_) if found.is_whiteout() => Some(ChangeKind::Deleted),
             None => Some(ChangeKind::Added),
-            Some(before) => is_different(&before, &found.stat).then_some(ChangeKind::Changed),
+            Some(before) => is_different(&before.stat, &found.stat).then_some(ChangeKind::Changed),
         };
         match kind {
             Some(kind) => changes.insert(found.path.to_owned(), kind),

@@ -9,15 +9,16 @@
 //! | [`isolation`] | [`Layers`], the isolation that gives it to a container |
 //! | `mapped`, `ids` | root's layers in a container with a user namespace, and whose files that makes |
 //! | [`digest`] | digest, diff ID, chain ID: the names of content |
-//! | [`entry`], `pax`, [`sparse`] | reading a tar: headers, PAX records, files with holes |
+//! | [`entry`], `header`, `pax`, [`sparse`] | reading a tar: its entries, their headers, PAX records, files with holes |
 //! | [`name`] | what an entry's name means: a place, a whiteout, an opaque directory; never a way out |
 //! | [`privilege`] | what our rights let us keep of a layer |
-//! | `tree` | writing files as a stranger's archive demands, and never outside |
+//! | `tree`, `dress` | writing files as a stranger's archive demands, and never outside; owners, modes, attributes |
 //! | [`unpack`](mod@unpack) | the three together: a layer tar becomes a directory |
 //! | [`compressed`], `ahead` | gunzipping, hashing and writing at once |
 //! | [`store`] | unpacked layers, each once, appearing whole |
 //! | [`diff`](mod@diff), `below`, `walk` | what a container changed |
-//! | [`pack`](mod@pack) | a directory becomes a layer tar, the same one always the same |
+//! | `notes` | what the disk could not keep of a layer |
+//! | [`pack`](mod@pack), `write` | a directory becomes a layer tar, the same one always the same |
 //! | [`remove`] | removing trees of any depth |
 //! | [`args`] | the flags |
 //!
@@ -29,11 +30,14 @@ mod below;
 pub mod compressed;
 pub mod diff;
 pub mod digest;
+mod dress;
 pub mod entry;
+mod header;
 mod ids;
 pub mod isolation;
 mod mapped;
 pub mod name;
+mod notes;
 mod older;
 pub mod overlay;
 pub mod pack;
@@ -45,6 +49,7 @@ pub mod store;
 mod tree;
 pub mod unpack;
 mod walk;
+mod write;
 
 pub use args::LayerArgs;
 pub use compressed::{Decompressed, Unpacked, unpack_compressed};

@@ -152,5 +152,11 @@ fn unpack(args: Unpack) -> Result<i32> {
     println!("diff ID  {}", unpacked.diff_id);
     println!("entries  {}", unpacked.contents.entries);
     println!("bytes    {}", unpacked.contents.size);
+    if unpacked.contents.noted > 0 {
+        println!("noted    {}", unpacked.contents.noted);
+        eprintln!(
+            "not all of an image is an ordinary user's to keep (owners, devices, capabilities): see the notes beside it"
+        );
+    }
     Ok(0)
 }

@@ -8,13 +8,18 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::entry::Timestamp;
 
 /// Prefix of the records that carry extended attributes; `star` introduced it and everyone followed.
 const XATTR: &str = "SCHILY.xattr.";
+/// The same of bsdtar, which writes both: the name with its unusual bytes as `%20`, the value in base64.
+const LIBARCHIVE: &str = "LIBARCHIVE.xattr.";
 
-/// The records in front of one entry. Of several with one key the last counts; an empty value takes the key back.
+/// The records in front of one entry. Of several with one key the last counts; an empty value takes the key back
+/// (but an attribute's).
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     by_key: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -31,7 +36,8 @@ impl Records {
             let (key, value) = (&record[..equals], &record[equals + 1..]);
             match key {
                 b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => records.sparse_pairs.push(decimal(value)?),
-                _ if value.is_empty() => drop(records.by_key.remove(key)),
+                // An attribute may well be empty; Go's reader, and so Docker, loses it.
+                _ if value.is_empty() && !key.starts_with(XATTR.as_bytes()) => drop(records.by_key.remove(key)),
                 _ => drop(records.by_key.insert(key.to_vec(), value.to_vec())),
             }
             bytes = rest;
@@ -56,10 +62,36 @@ impl Records {
         !self.sparse_pairs.is_empty() || self.get("GNU.sparse.map").is_some() || self.get("GNU.sparse.major").is_some()
     }
 
-    pub(crate) fn into_xattrs(self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let named = |(key, value): (Vec<u8>, _)| Some((key.strip_prefix(XATTR.as_bytes())?.to_vec(), value));
-        self.by_key.into_iter().filter_map(named).collect()
+    /// The extended attributes, by name.
+    pub(crate) fn into_xattrs(self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut xattrs = BTreeMap::new();
+        for (key, value) in &self.by_key {
+            if let Some(name) = key.strip_prefix(LIBARCHIVE.as_bytes()) {
+                // Not every writer pads.
+                let value =
+                    value.trim_ascii_end().strip_suffix(b"==").or_else(|| value.strip_suffix(b"=")).unwrap_or(value);
+                let value = STANDARD_NO_PAD.decode(value).context("an extended attribute that is no base64")?;
+                xattrs.insert(percent_decoded(name), value);
+            }
+        }
+        // Where both are given, the one that others read counts.
+        let plain = self.by_key.into_iter();
+        xattrs.extend(plain.filter_map(|(key, value)| Some((key.strip_prefix(XATTR.as_bytes())?.to_vec(), value))));
+        Ok(xattrs.into_iter().collect())
     }
+}
+
+fn percent_decoded(name: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut rest = name;
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        (rest, _) = match (first, hex) {
+            (b'%', Some(byte)) => (&after[2..], decoded.push(byte)),
+            _ => (after, decoded.push(first)),
+        };
+    }
+    decoded
 }
 
 /// Takes the first record off: its text after the length, without the newline at its end, and the rest.
@@ -135,7 +167,7 @@ mod tests {
         write_record(&mut bytes, b"path", b"good");
         let records = Records::parse(&bytes).unwrap();
         assert_eq!(records.get("path"), Some(&b"good"[..]));
-        let (name, value) = records.into_xattrs().pop().unwrap();
+        let (name, value) = records.into_xattrs().unwrap().pop().unwrap();
         assert_eq!((&name[..], &value[..]), (&b"security.capability"[..], &b"\x01\n18 path=../../evil\n\0="[..]));
     }
 
@@ -159,6 +191,19 @@ mod tests {
         for bad in ["", "-", ".5", "1e9", "+1", "99999999999999999999", "1.-5"] {
             assert_eq!(parse_time(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn bsdtars_attributes_are_read_too() {
+        let mut bytes = Vec::new();
+        write_record(&mut bytes, b"LIBARCHIVE.xattr.user.a%20b%", b"b25lAHR3bw==");
+        write_record(&mut bytes, b"LIBARCHIVE.xattr.user.both", b"eA");
+        write_xattr(&mut bytes, b"user.both", b"plain");
+        let xattrs = Records::parse(&bytes).unwrap().into_xattrs().unwrap();
+        let expected: [(&[u8], &[u8]); 2] = [(b"user.a b%", b"one\0two"), (b"user.both", b"plain")];
+        assert_eq!(xattrs, expected.map(|(name, value)| (name.to_vec(), value.to_vec())));
+        write_record(&mut bytes, b"LIBARCHIVE.xattr.user.c", b"\xff");
+        assert!(Records::parse(&bytes).unwrap().into_xattrs().is_err());
     }
 
     proptest! {

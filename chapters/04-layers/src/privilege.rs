@@ -10,7 +10,8 @@ use std::fs;
 pub enum Owners {
     /// Yes: we are root here, with ids to give.
     Keep,
-    /// No: all belongs to us, whom the container will know as root. Devices are left out.
+    /// No: all belongs to us, whom the container will know as root, and devices are left out. What is missing so is noted
+    /// beside the layer.
     Skip,
 }
 
@@ -45,11 +46,18 @@ impl OverlayXattrs {
             OverlayXattrs::User => "user.overlay.opaque",
         })
     }
+}
 
-    /// Whether an attribute is overlayfs's own, in either place.
-    pub(crate) fn reserved(name: &[u8]) -> bool {
-        name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
-    }
+/// Whether an extended attribute may travel with a file from one machine to another.
+///
+/// Not overlayfs's notes, `trusted.overlay.*` and `user.overlay.*`: an archive that could write them would mount other parts
+/// of the layers below under names of its choice (`redirect`, `metacopy`). And of `security.*` only capabilities: the labels
+/// and measurements there (`security.selinux`, `security.ima` …) are this machine's judgement of a file, which the file's
+/// author does not get to write.
+pub(crate) fn is_portable(name: &[u8]) -> bool {
+    let local = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
+    let judgement = name.starts_with(b"security.") && name != b"security.capability";
+    !name.is_empty() && !local && !judgement
 }
 
 /// How many user ids this user namespace maps.

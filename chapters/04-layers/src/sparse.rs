@@ -10,7 +10,8 @@ use std::io::Read;
 use anyhow::{Context, Result, bail, ensure};
 use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use crate::entry::{BLOCK, unsigned};
+use crate::entry::BLOCK;
+use crate::header::unsigned;
 use crate::pax::{Records, decimal};
 
 /// A map may have this many pieces; a real file of a terabyte with a hole in each megabyte has as many.

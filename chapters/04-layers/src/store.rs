@@ -109,7 +109,7 @@ impl LayerStore {
         let path = self.path(diff_id).join("layer.json");
         let read = || -> Result<Contents> {
             let Sizes { size, entries } = serde_json::from_reader(File::open(&path)?)?;
-            Ok(Contents { entries, size })
+            Ok(Contents { entries, size, noted: 0 })
         };
         read().with_context(|| format!("read {} (remove the image and pull it again)", path.display()))
     }

@@ -10,10 +10,14 @@ use rustix::fs::ftruncate;
 use crate::entry::{Entries, Entry, EntryKind};
 use crate::name::Target;
 use crate::privilege::{OverlayXattrs, Owners};
+use crate::sparse::Extent;
 use crate::tree::Tree;
 
 /// Bytes handed to the kernel at a time: large enough that the calls do not count, small enough for the cache.
 const CHUNK: usize = 128 << 10;
+/// The smallest hole: what file systems give out at once.
+const PAGE: usize = 4096;
+const ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// How to unpack.
 #[derive(Clone, Debug)]
@@ -48,6 +52,9 @@ pub struct Contents {
     pub entries: u64,
     /// Bytes of the regular files, holes included: what Docker shows as a layer's size.
     pub size: u64,
+    /// Of so many we could not keep all: an owner, a device, an attribute that only root may give. It is noted beside the
+    /// layer, and packing reads the notes.
+    pub noted: u64,
 }
 
 /// Unpacks one layer, an uncompressed tar, into the existing and empty directory `into`, in overlayfs's form: whiteouts as
@@ -70,7 +77,9 @@ pub fn unpack(tar: impl Read, into: &Path, options: &UnpackOptions) -> Result<Co
     }
     let mut rest = entries.into_inner();
     while rest.read(&mut buffer).context("read the archive")? > 0 {}
-    tree.finish()?;
+    let notes = tree.finish()?;
+    contents.noted = notes.len();
+    notes.write_beside(into)?;
     Ok(contents)
 }
 
@@ -101,28 +110,42 @@ fn apply(tree: &mut Tree, entry: &Entry, data: &mut impl Read, buffer: &mut [u8]
 
 /// Copies the stored bytes to where they belong in the file.
 fn fill(file: BorrowedFd<'_>, entry: &Entry, data: &mut impl Read, buffer: &mut [u8]) -> Result<()> {
-    let Some(extents) = &entry.extents else {
-        return copy(file, 0, entry.size, data, buffer);
-    };
-    for extent in extents {
-        copy(file, extent.offset, extent.length, data, buffer)?;
+    let whole = [Extent { offset: 0, length: entry.size }];
+    for extent in entry.extents.as_deref().unwrap_or(&whole) {
+        copy(file, *extent, data, buffer)?;
     }
     // The file may end in a hole.
     ftruncate(file, entry.size).context("set its length")
 }
 
-fn copy(file: BorrowedFd<'_>, mut offset: u64, length: u64, data: &mut impl Read, buffer: &mut [u8]) -> Result<()> {
+/// Copies the bytes of one piece. What of them is zeros is left a hole: to a reader it is the same, and a sparse file that
+/// was packed, holes and all, takes no more room than it did.
+fn copy(file: BorrowedFd<'_>, piece: Extent, data: &mut impl Read, buffer: &mut [u8]) -> Result<()> {
+    let Extent { mut offset, length } = piece;
     let end = offset + length;
     while offset < end {
         let wanted = buffer.len().min(usize::try_from(end - offset).unwrap_or(usize::MAX));
-        let count = data.read(&mut buffer[..wanted]).context("read the archive")?;
-        ensure!(count > 0, "the archive is cut off inside a file");
-        let mut bytes = &buffer[..count];
-        while !bytes.is_empty() {
-            let written = rustix::io::pwrite(file, bytes, offset).context("write")?;
-            bytes = &bytes[written..];
-            offset += written as u64;
+        let bytes = &mut buffer[..wanted];
+        data.read_exact(bytes).context("read the archive")?;
+        let mut written = 0;
+        for page in (0..wanted).step_by(PAGE) {
+            let next = wanted.min(page + PAGE);
+            if bytes[page..next] == ZEROS[..next - page] {
+                write(file, offset + written as u64, &bytes[written..page])?;
+                written = next;
+            }
         }
+        write(file, offset + written as u64, &bytes[written..])?;
+        offset += wanted as u64;
+    }
+    Ok(())
+}
+
+fn write(file: BorrowedFd<'_>, mut offset: u64, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        let written = rustix::io::pwrite(file, bytes, offset).context("write")?;
+        bytes = &bytes[written..];
+        offset += written as u64;
     }
     Ok(())
 }

@@ -10,10 +10,11 @@ use rootfs::open_root;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, lgetxattr, llistxattr, openat, statat};
 use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
 
 use crate::ids::Ids;
 use crate::name::MAX_DEPTH;
-use crate::privilege::OverlayXattrs;
+use crate::privilege::{OverlayXattrs, is_portable};
 use crate::remove::names;
 use crate::tree::is_whiteout;
 
@@ -60,9 +61,7 @@ fn walk_in(
             }
         };
         let Some(mut stat) = look().with_context(|| format!("look at {path:?}"))? else { continue };
-        if let Some(ids) = ids {
-            (stat.st_uid, stat.st_gid) = ids.inside(stat.st_uid, stat.st_gid);
-        }
+        (stat.st_uid, stat.st_gid) = seen_inside(ids, &stat);
         let found = Found { path: &path, dir, name: &name, stat, ids };
         visit(&found).with_context(|| format!("{path:?}"))?;
         if found.kind() == FileType::Directory {
@@ -72,6 +71,16 @@ fn walk_in(
         }
     }
     Ok(())
+}
+
+/// Owner and group of a file as its container knows them.
+pub(crate) fn seen_inside(ids: Option<&Ids>, stat: &Stat) -> (u32, u32) {
+    let root_if = |id: u32, ours: u32| if id == ours { 0 } else { id };
+    match ids {
+        Some(ids) => ids.inside(stat.st_uid, stat.st_gid),
+        // An ordinary user's files are what the container knows as root's.
+        None => (root_if(stat.st_uid, geteuid().as_raw()), root_if(stat.st_gid, getegid().as_raw())),
+    }
 }
 
 impl Found<'_> {
@@ -127,11 +136,6 @@ fn capability(value: &[u8], ids: Option<&Ids>) -> Vec<u8> {
         return [&[a, b, c, 2], data].concat();
     }
     value.to_vec()
-}
-
-fn is_portable(name: &[u8]) -> bool {
-    let local = OverlayXattrs::reserved(name) || name.starts_with(b"security.") && name != b"security.capability";
-    !name.is_empty() && !local
 }
 
 /// Whether the directory `name` in `dir` is marked opaque, by whoever mounted it.
