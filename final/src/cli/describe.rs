@@ -79,7 +79,8 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
         let mut defaults = default_mounts.clone();
         defaults.extend(network::file_mounts(&files, &user_mounts).into_iter().map(|mut mount| {
             mount.idmap = namespaces.user_map.is_some(); // they are to be root's inside as well
-            mount
+            // As Docker has it: where the root is read-only, so are the files in it that the engine provides.
+            if args.rootfs.read_only { mount.read_only() } else { mount }
         }));
         let mounts = rootfs::plan::plan(defaults, user_mounts.clone()).unwrap_or_default();
         Description {
