@@ -18,6 +18,7 @@ mod ex01;
 
 mod attacks;
 
+mod as_docker;
 mod bad_input;
 mod build;
 mod exec;

@@ -71,6 +71,17 @@ pub fn calls() -> Result<()> {
     Ok(())
 }
 
+/// Those that are refused with EPERM, and clone3 if it is not there. (ENOSYS of others is often the kernel's own word.)
+pub fn refused() -> Vec<String> {
+    let refusal = |(name, number, [a, b, c, d]): &(&str, i64, [i64; 4])| {
+        // SAFETY: as in `calls`.
+        let result = unsafe { libc::syscall(*number, *a, *b, *c, *d) };
+        let error = Errno::result(result).err()?;
+        (error == Errno::EPERM || *name == "clone3" && error == Errno::ENOSYS).then(|| format!("{name} {error:?}"))
+    };
+    CALLS.iter().filter_map(refusal).collect()
+}
+
 fn print(name: &str, error: Option<Errno>) {
     match error {
         None => println!("{name} ok"),

@@ -47,7 +47,7 @@ pub fn process() -> Result<()> {
 }
 
 /// The name and both values of each line of /proc/self/limits, `soft/hard`.
-fn limits() -> Vec<(String, String)> {
+pub fn limits() -> Vec<(String, String)> {
     let text = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     text.lines()
         .skip(1)
@@ -78,13 +78,15 @@ pub fn descriptors() -> Result<()> {
 
 /// The capability sets, no_new_privs and the seccomp mode, as `/proc/self/status` has them.
 pub fn privileges() -> Result<()> {
-    let status = fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
-    for line in
-        status.lines().filter(|line| ["Cap", "NoNewPrivs", "Seccomp:"].iter().any(|name| line.starts_with(name)))
-    {
-        println!("{}", line.replace('\t', " "));
-    }
+    privilege_lines()?.iter().for_each(|line| println!("{line}"));
     Ok(())
+}
+
+/// The same as lines.
+pub fn privilege_lines() -> Result<Vec<String>> {
+    let status = fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
+    let wanted = |line: &&str| ["Cap", "NoNewPrivs", "Seccomp:"].iter().any(|name| line.starts_with(name));
+    Ok(status.lines().filter(wanted).map(|line| line.replace('\t', " ")).collect())
 }
 
 /// For each of the standard descriptors whether it is a terminal; then its size.

@@ -11,6 +11,7 @@ mod facts;
 mod hunt;
 mod kernel;
 mod network;
+mod portrait;
 mod resources;
 mod signals;
 
@@ -43,6 +44,7 @@ fn run(words: &[&str]) -> Result<u8> {
 
         ["facts"] => done(facts::process()),
         ["fds"] => done(facts::descriptors()),
+        ["portrait"] => done(portrait::portrait()),
         ["privileges"] => done(facts::privileges()),
         ["tty"] => done(facts::terminal()),
 
