@@ -19,6 +19,7 @@
 //! | [`diff`](mod@diff), `below`, `walk` | what a container changed |
 //! | `notes` | what the disk could not keep of a layer |
 //! | [`pack`](mod@pack), `write` | a directory becomes a layer tar, the same one always the same |
+//! | [`copy`](mod@copy) | a tree becomes another, with all that a layer may hold |
 //! | [`remove`] | removing trees of any depth |
 //! | [`args`] | the flags |
 //!
@@ -28,6 +29,7 @@ mod ahead;
 pub mod args;
 mod below;
 pub mod compressed;
+pub mod copy;
 pub mod diff;
 pub mod digest;
 mod dress;
@@ -53,6 +55,7 @@ mod write;
 
 pub use args::LayerArgs;
 pub use compressed::{Decompressed, Unpacked, unpack_compressed};
+pub use copy::{Attributes, copy_tree};
 pub use diff::{Change, ChangeKind, diff};
 pub use digest::{Digest, Hashing, chain_id};
 pub use entry::{Entries, Entry, EntryKind, Timestamp};
@@ -61,7 +64,7 @@ pub use name::Target;
 pub use overlay::{Upper, mount_overlay};
 pub use pack::{Packed, pack, pack_above};
 pub use privilege::{OverlayXattrs, Owners};
-pub use remove::remove_tree;
+pub use remove::{remove_tree, remove_tree_at};
 pub use store::LayerStore;
 pub use unpack::{Contents, UnpackOptions, unpack};
 

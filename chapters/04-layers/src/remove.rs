@@ -18,6 +18,11 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     remove_at(CWD, path.as_os_str())
 }
 
+/// The same for what is called `name` in an open directory.
+pub fn remove_tree_at(parent: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    remove_at(parent, name.as_ref())
+}
+
 /// Removes `name` in `parent`, whatever it is.
 pub(crate) fn remove_at(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     match fs::unlinkat(parent, name, AtFlags::empty()) {
@@ -48,6 +53,7 @@ fn empty(dir: BorrowedFd<'_>, top: BorrowedFd<'_>, moved_up: &mut u64) -> io::Re
             Err(Errno::ISDIR) => {}
             Err(error) => return Err(error.into()),
         }
+        let mut permitted = false;
         let unique = loop {
             *moved_up += 1;
             let unique = OsString::from(format!(".removed-{moved_up}"));
@@ -55,7 +61,11 @@ fn empty(dir: BorrowedFd<'_>, top: BorrowedFd<'_>, moved_up: &mut u64) -> io::Re
                 Ok(()) => break unique,
                 Err(Errno::EXIST) => {}
                 // To move a directory is to write its "..", which needs the right to write into it.
-                Err(Errno::ACCESS) => drop(open(dir, &name)?),
+                // Tried once: a directory of somebody else's stays as it is.
+                Err(Errno::ACCESS) if !permitted => {
+                    permitted = true;
+                    drop(open(dir, &name)?);
+                }
                 Err(error) => return Err(error.into()),
             }
         };

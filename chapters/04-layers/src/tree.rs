@@ -43,8 +43,13 @@ pub(crate) struct Tree {
 impl Tree {
     pub(crate) fn open(root: &Path, owners: Owners, xattrs: OverlayXattrs) -> Result<Tree> {
         let root = open_root(root).with_context(|| format!("open the directory {}", root.display()))?;
+        Ok(Tree::at(root, owners, xattrs))
+    }
+
+    /// The same in a directory that is open already.
+    pub(crate) fn at(root: OwnedFd, owners: Owners, xattrs: OverlayXattrs) -> Tree {
         let dresser = Dresser { owners, xattrs };
-        Ok(Tree { root, dresser, directories: BTreeMap::new(), names: 0, notes: Notes::default(), last: None })
+        Tree { root, dresser, directories: BTreeMap::new(), names: 0, notes: Notes::default(), last: None }
     }
 
     /// The layer's own root: only its attributes come from the archive.

@@ -38,11 +38,16 @@ pub(crate) fn walk(root: &Path, visit: &mut dyn FnMut(&Found<'_>) -> Result<()>)
     let fd =
         openat(fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).with_context(context)?;
     let ids = Ids::beside(root)?;
-    walk_in(fd.as_fd(), Path::new(""), 0, ids.as_ref(), visit)
+    walk_level(fd.as_fd(), Path::new(""), 0, ids.as_ref(), visit)
+}
+
+/// The same below an open directory, whose owners are what they are.
+pub(crate) fn walk_in(root: BorrowedFd<'_>, visit: &mut dyn FnMut(&Found<'_>) -> Result<()>) -> Result<()> {
+    walk_level(root, Path::new(""), 0, None, visit)
 }
 
 /// Keeps a descriptor for each level; a process may have 1024, and unpacking knows no deeper trees either.
-fn walk_in(
+fn walk_level(
     dir: BorrowedFd<'_>,
     directory: &Path,
     depth: usize,
@@ -67,7 +72,7 @@ fn walk_in(
         if found.kind() == FileType::Directory {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let inner = openat(dir, &name, flags, Mode::empty()).with_context(|| format!("open {path:?}"))?;
-            walk_in(inner.as_fd(), &path, depth + 1, ids, visit)?;
+            walk_level(inner.as_fd(), &path, depth + 1, ids, visit)?;
         }
     }
     Ok(())
@@ -97,33 +102,38 @@ impl Found<'_> {
         self.kind() == FileType::Directory && is_opaque(self.dir, self.name)
     }
 
-    /// Its extended attributes, sorted, without those that belong to this machine rather than to the file: overlayfs's
-    /// notes, security labels and measurements (`security.selinux`, `security.ima` …; capabilities are the file's own).
+    /// Its extended attributes: see [`xattrs_of`].
     pub(crate) fn xattrs(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let path = descriptor_path(self.dir, self.name);
-        // xattr(7): a list of names has at most 64 KiB, and so has a value.
-        let mut list = vec![0; 64 << 10];
-        let length = match llistxattr(&path, &mut list[..]) {
-            Err(Errno::NOTSUP) => return Ok(Vec::new()),
-            length => length.context("list its extended attributes")?,
-        };
-        let mut xattrs = Vec::new();
-        let mut value = Vec::new();
-        for name in list[..length].split(|&byte| byte == 0).filter(|name| is_portable(name)) {
-            value.resize(64 << 10, 0);
-            match lgetxattr(&path, name, &mut value[..]) {
-                Err(Errno::NODATA) => {}
-                length => {
-                    let value = &value[..length.context("read an extended attribute")?];
-                    let value =
-                        if name == b"security.capability" { capability(value, self.ids) } else { value.to_vec() };
-                    xattrs.push((name.to_vec(), value));
-                }
+        xattrs_of(self.dir, self.name, self.ids)
+    }
+}
+
+/// The extended attributes of `name` in `dir`, sorted, without those that belong to this machine rather than to the file:
+/// overlayfs's notes, security labels and measurements (`security.selinux`, `security.ima` …; capabilities are the file's
+/// own).
+pub(crate) fn xattrs_of(dir: BorrowedFd<'_>, name: &OsStr, ids: Option<&Ids>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let path = descriptor_path(dir, name);
+    // xattr(7): a list of names has at most 64 KiB, and so has a value.
+    let mut list = vec![0; 64 << 10];
+    let length = match llistxattr(&path, &mut list[..]) {
+        Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        length => length.context("list its extended attributes")?,
+    };
+    let mut xattrs = Vec::new();
+    let mut value = Vec::new();
+    for name in list[..length].split(|&byte| byte == 0).filter(|name| is_portable(name)) {
+        value.resize(64 << 10, 0);
+        match lgetxattr(&path, name, &mut value[..]) {
+            Err(Errno::NODATA) => {}
+            length => {
+                let value = &value[..length.context("read an extended attribute")?];
+                let value = if name == b"security.capability" { capability(value, ids) } else { value.to_vec() };
+                xattrs.push((name.to_vec(), value));
             }
         }
-        xattrs.sort();
-        Ok(xattrs)
     }
+    xattrs.sort();
+    Ok(xattrs)
 }
 
 /// A file capability that was given in a user namespace has that namespace's root in it (revision 3 of
