@@ -6,7 +6,7 @@
 //! | file | idea |
 //! |---|---|
 //! | [`rootfs`] | the [`Rootfs`] isolation: from the clones made outside to the pivot inside |
-//! | [`pivot`] | private propagation and `pivot_root(2)` |
+//! | [`pivot`] | propagation cut off, and `pivot_root(2)` |
 //! | [`mount`] | one mount as data; the mounts that every container has |
 //! | [`plan`](mod@plan) | default mounts and a user's wishes become one list |
 //! | `source` | the host's side of a bind |
@@ -57,10 +57,11 @@ pub use in_root::{
 };
 pub use mask::{default_masked_paths, default_readonly_paths};
 pub use mount::{Mount, MountSource, default_mounts};
-pub use pivot::{make_private, pivot_into};
+pub use pivot::{make_slave, pivot_into};
 pub use plan::plan;
 pub use propagation::Propagation;
 pub use rootfs::{Root, Rootfs};
+pub use source::check_source;
 pub use sys::{Reach, idmap, mount_setattr};
 pub use tmpfs::parse_tmpfs;
 pub use volume::{Volume, VolumeSource};

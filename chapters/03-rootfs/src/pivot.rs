@@ -1,4 +1,4 @@
-//! Private propagation and `pivot_root`: how a process trades the root that it was born with for another one.
+//! Propagation cut off, and `pivot_root`: how a process trades the root that it was born with for another one.
 
 use anyhow::{Context, Result};
 use rustix::fd::BorrowedFd;
@@ -9,19 +9,22 @@ use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
 use crate::sys::{Reach, mount_setattr};
 
-/// Cuts this mount namespace off from the one that it was copied from: no mount made in either is seen in the other.
+/// Cuts this mount namespace off from the one that it was copied from: no mount made here is seen there.
 ///
 /// Called in the child, in its own mount namespace, before it mounts anything; twice does no harm. A new mount namespace is a
 /// copy, but its mounts stay in the *peer groups* of the originals, and systemd makes every mount of the host shared: without
 /// this call, all that a container mounts turns up on the host (`mount_namespaces(7)`).
-pub fn make_private() -> Result<()> {
-    mount_setattr(CWD, c"/", Reach::Tree, MountAttrFlags::empty(), Some(MountPropagationFlags::PRIVATE))
-        .context("make the mounts private (mount_setattr)")
+///
+/// Slave and not private: what the host mounts still arrives, which a bind that is cloned after this and asks for it
+/// (`rslave`) needs. All else of the host's tree is left behind at the pivot.
+pub fn make_slave() -> Result<()> {
+    mount_setattr(CWD, c"/", Reach::Tree, MountAttrFlags::empty(), Some(MountPropagationFlags::DOWNSTREAM))
+        .context("make the mounts slaves of the host's (mount_setattr)")
 }
 
 /// Makes `new_root` the root of this mount namespace and lets go of the old one.
 ///
-/// Called in the child, in its own mount namespace, with propagation already private: `pivot_root(2)` refuses a shared
+/// Called in the child, in its own mount namespace, with propagation already cut off: `pivot_root(2)` refuses a shared
 /// parent mount with EINVAL. The old root is stacked under the new one and detached, so no directory for it is needed.
 ///
 /// Why not `chroot`: it changes only where `/` starts for this process. The host's tree stays mounted, and whoever is root

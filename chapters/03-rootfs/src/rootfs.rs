@@ -15,7 +15,7 @@ use crate::device::Device;
 use crate::in_root::mkdir_all_in_root;
 use crate::mask::{self, default_masked_paths, default_readonly_paths};
 use crate::mount::{Mount, MountSource, default_mounts};
-use crate::pivot::{make_private, pivot_into};
+use crate::pivot::{make_slave, pivot_into};
 use crate::source::{clone_inside, clone_outside, clone_root, map_owners, permitted};
 use crate::sys::{Reach, mount_setattr};
 
@@ -97,9 +97,8 @@ impl Isolation for Rootfs {
     fn inside(&mut self, _gate: &Gate, process: &mut Process) -> Result<()> {
         // The modes of all that is made here are meant as they are written.
         let mask = umask(Mode::empty());
-        // Before the propagation is cut: what is private has nothing left to be a slave of.
+        make_slave()?;
         self.clone_the_rest()?;
-        make_private()?;
         let root = self.attach_root()?;
         self.mount_all(root.as_fd())?;
         if process.create_cwd {

@@ -22,28 +22,39 @@ use crate::mount::{Mount, MountSource};
 use crate::propagation::Propagation;
 use crate::sys::{Reach, idmap, mount_setattr};
 
+/// Fails if `mount` is a bind of something that is not there, or not ours to reach, or has no mounts to spread. Touches
+/// nothing: for whoever wants to know before anything is made.
+pub fn check_source(mount: &Mount) -> Result<()> {
+    let MountSource::Bind { path, create, .. } = &mount.source else { return Ok(()) };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && *create => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("bind source path does not exist: {} (create it, or mend the path)", path.display())
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && rootless() => {
+            bail!("{} is closed to you, and so to your containers (Permission denied)", path.display())
+        }
+        Err(error) => Err(error).with_context(|| format!("look at {}", path.display())),
+        Ok(_) => mount.propagation.check(path),
+    }
+}
+
 /// Clones the source of a bind from outside, if `mount` is one, after making it if that is asked for. `None` also where the
 /// child must do it ([`clone_inside`]).
 pub(crate) fn clone_outside(mount: &Mount) -> Result<Option<OwnedFd>> {
     let MountSource::Bind { path, create, .. } = &mount.source else { return Ok(None) };
-    match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && *create => {
-            let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
-            made.with_context(|| format!("make the missing {}", path.display()))?;
+    check_source(mount)?;
+    if *create {
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+        // What is there may also be a file.
+        if let Err(error) = made.or_else(|error| if path.exists() { Ok(()) } else { Err(error) }) {
+            return Err(error).with_context(|| format!("make the missing {}", path.display()));
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!("bind source path does not exist: {} (create it, or mend the path)", path.display());
-        }
-        Err(error) if error.kind() == ErrorKind::PermissionDenied && rootless() => {
-            bail!("{} is closed to you, and so to your containers (Permission denied)", path.display());
-        }
-        found => _ = found.with_context(|| format!("look at {}", path.display()))?,
     }
-    mount.propagation.check(path)?;
     permitted(clone_source(mount))
 }
 
-/// Clones it in the child, before the propagation of its mounts is cut: what is private has nothing left to be a slave of.
+/// Clones it in the child, whose mounts are slaves of the host's.
 pub(crate) fn clone_inside(mount: &Mount) -> Result<OwnedFd> {
     ensure!(
         mount.propagation != Propagation::Shared,

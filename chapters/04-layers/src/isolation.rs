@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use namespaces::{Birth, Child, Gate, Isolation, Kind, Process};
-use rootfs::make_private;
+use rootfs::make_slave;
 use rustix::fd::AsFd;
 
 use crate::mapped::{self, OVERLAY, make_reachable};
@@ -40,7 +40,7 @@ impl Isolation for Layers {
     }
 
     fn inside(&mut self, gate: &Gate, _process: &mut Process) -> Result<()> {
-        make_private()?;
+        make_slave()?;
         let overlay = match gate.take_fd(OVERLAY) {
             Some(overlay) => {
                 make_reachable(&self.mountpoint)?;

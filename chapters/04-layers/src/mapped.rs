@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
 use namespaces::{Birth, Child, Container, Gate, Isolation, Kind, Process};
-use rootfs::{Reach, idmap, make_private};
+use rootfs::{Reach, idmap, make_slave};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, chmodat, chownat, openat, statat};
 use rustix::io::Errno;
@@ -73,7 +73,7 @@ impl Isolation for Maker {
     }
 
     fn inside(&mut self, gate: &Gate, _process: &mut Process) -> Result<()> {
-        make_private()?;
+        make_slave()?;
         // Each layer is covered by its idmapped clone, so that its path leads there. Twice in the list is once covered.
         for layer in self.lower.iter().collect::<BTreeSet<_>>() {
             let clone = clone_directory(layer)?;

@@ -223,7 +223,7 @@ mod tests {
         }
         std::thread::spawn(|| {
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-            rootfs::make_private().unwrap();
+            rootfs::make_slave().unwrap();
             compare(tempfile::tempdir().unwrap().path());
         })
         .join()
