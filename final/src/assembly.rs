@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cgroups::{Cgroup, DeviceRule, DeviceRules};
 use layers::{Layers, Upper};
 use namespaces::{Enter, Fresh, HostName, Isolation, Kind, Process, rootless};
@@ -20,6 +20,7 @@ use crate::sharing::{self, Sharing};
 use crate::streams::{EndsHandle, Pipes};
 use crate::terminal::Terminal;
 use crate::user;
+use crate::volumes::{CopyUp, VolumeStore};
 
 /// A container ready to be created, and what its monitor will want of it.
 pub struct Assembly {
@@ -72,6 +73,16 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
         upper,
         mountpoint: directory.join("rootfs"),
     }));
+
+    // What the image has where an empty volume goes, before that covers it. Docker does it when the container is made.
+    let first = container.state()?.started.is_empty();
+    let mapped = description.namespaces.user_map.is_some();
+    if let Some(copy_up) =
+        CopyUp::new(&VolumeStore::of(container.root()), &description.mounts, directory.join("rootfs"), mapped)
+        && first
+    {
+        isolations.push(Box::new(copy_up));
+    }
 
     // Chapter 3: a root of its own.
     isolations.push(Box::new(root_filesystem(description, &directory.join("rootfs"), devices)?));
@@ -182,6 +193,15 @@ fn root_filesystem(description: &Description, at: &Path, devices: Vec<Device>) -
     let mut root = Rootfs::new(RootSource::Mounted(at.to_path_buf()));
     root.devices = devices;
     root.read_only = description.read_only;
+    for mount in &description.mounts {
+        if let (Some(volume), Some(source)) = (&mount.volume, &mount.source) {
+            ensure!(
+                source.exists(),
+                "the volume {volume} is gone: there is no {} (was it removed by hand?)",
+                source.display()
+            );
+        }
+    }
     root.mounts = description.mounts.iter().map(Mount::try_from).collect::<Result<_>>()?;
     if description.privileges.unmasked {
         root.masked_paths.clear();

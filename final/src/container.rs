@@ -1,13 +1,13 @@
 //! A container on disk: its directory, its name, and finding it by either.
 
 use std::fs::{self, DirBuilder, Metadata, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use namespaces::Record;
+use namespaces::{Gate, Isolation, Process, Record, UserNamespace, rootless};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,7 +15,7 @@ use crate::alive::AliveLock;
 use crate::description::Description;
 use crate::root::Root;
 use crate::state::{State, process_started};
-use crate::volumes::SavedMount;
+use crate::volumes::VolumeStore;
 use crate::{alive, id};
 
 /// A container, by its id.
@@ -195,11 +195,9 @@ impl Container {
     /// unless it was made with `--rm`.
     pub fn delete(&self) -> Result<()> {
         let description = self.description().ok();
-        let volumes = match &description {
-            Some(description) if description.auto_remove => self.own_volumes(),
-            _ => Vec::new(),
-        };
-        self.take_away(description.map(|description| description.name).as_deref(), &volumes)?.delete()
+        let volumes = description.as_ref().filter(|description| description.auto_remove).map(Description::own_volumes);
+        self.take_away(description.map(|description| description.name).as_deref(), &volumes.unwrap_or_default())?
+            .delete()
     }
 
     /// Removes it from the disk, and the volumes that were made for it.
@@ -209,19 +207,20 @@ impl Container {
     }
 
     /// Takes it out of the list, and its name back: from then on there is no such container, however long deleting its
-    /// files takes and whether or not that is finished. The volumes that were made for it go as well.
+    /// files takes and whether or not that is finished. The volumes that were made for it go as well, except those that
+    /// another container has (`--volumes-from`).
     pub fn discard(&self, name: Option<&str>) -> Result<Discarded> {
-        self.take_away(name, &self.own_volumes())
+        let volumes = self.description().map(|description| description.own_volumes()).unwrap_or_default();
+        self.take_away(name, &volumes)
     }
 
-    fn take_away(&self, name: Option<&str>, volumes: &[PathBuf]) -> Result<Discarded> {
+    fn take_away(&self, name: Option<&str>, volumes: &[String]) -> Result<Discarded> {
         let directory = self.directory();
-        let away = self.root.tmp().join(format!("{DISCARDED}{}", self.id));
-        match fs::rename(&directory, &away) {
-            Ok(()) => {
-                for (number, volume) in volumes.iter().enumerate() {
-                    let _ = fs::rename(volume, away.join(format!("volume-{number}"))); // deleted with the rest
-                }
+        let mut discarded = Discarded::default();
+        match Discarded::take(&self.root, &directory) {
+            Ok(container) => {
+                discarded = container;
+                discarded.add(VolumeStore::of(&self.root).remove_unused(volumes));
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("remove {}", directory.display())),
@@ -233,31 +232,7 @@ impl Container {
             }
         }
         self.settle();
-        Ok(Discarded(away))
-    }
-
-    /// The volumes that were made for it (`-v /data`), except those that another container has mounted since. One that was
-    /// named on its own command line, if by such a number, was another's: somebody looks for what was in it.
-    fn own_volumes(&self) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(self.root.volumes()) else { return Vec::new() };
-        let unnamed = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(id::is_id));
-        let mut volumes: Vec<PathBuf> = unnamed.map(|entry| entry.path()).collect();
-        if volumes.is_empty() {
-            return volumes; // as a rule: then nothing needs to be read
-        }
-        volumes.retain(|volume| self.mounts(volume, |mount| mount.volume.is_none()));
-        if !volumes.is_empty() {
-            let mut others = Container::all(&self.root).unwrap_or_default();
-            others.retain(|other| other.id != self.id);
-            volumes.retain(|volume| !others.iter().any(|other| other.mounts(volume, |_| true)));
-        }
-        volumes
-    }
-
-    /// Whether one of its mounts is of this volume, and such.
-    fn mounts(&self, volume: &Path, such: impl Fn(&SavedMount) -> bool) -> bool {
-        let mounts = self.description().map(|description| description.mounts).unwrap_or_default();
-        mounts.iter().any(|mount| such(mount) && mount.source.as_ref().is_some_and(|source| source.starts_with(volume)))
+        Ok(discarded)
     }
 
     fn read<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>> {
@@ -289,18 +264,56 @@ fn read_name(path: &Path) -> Option<String> {
     id::is_id(&id).then_some(id)
 }
 
-/// What the directory of a discarded container is called, before its id.
+/// What the directory of something discarded is called, before an id of its own.
 const DISCARDED: &str = "removed-";
 
-/// The files of a container that is in no list any more.
-#[derive(Debug)]
+/// The files of containers and volumes that are in no list any more.
+#[derive(Debug, Default)]
 #[must_use = "its files are still there"]
-pub struct Discarded(PathBuf);
+pub struct Discarded(Vec<PathBuf>);
 
 impl Discarded {
+    /// Takes a directory of the state directory out of it in one step.
+    pub fn take(root: &Root, directory: &Path) -> io::Result<Discarded> {
+        let id = id::new_id().map_err(io::Error::other)?;
+        let away = root.tmp().join(format!("{DISCARDED}{id}"));
+        fs::rename(directory, &away).map(|()| Discarded(vec![away]))
+    }
+
+    /// And these.
+    pub fn add(&mut self, others: Vec<Discarded>) {
+        self.0.extend(others.into_iter().flat_map(|other| other.0));
+    }
+
     /// Deletes them.
     pub fn delete(self) -> Result<()> {
-        layers::remove_tree(&self.0).with_context(|| format!("delete {}", self.0.display()))
+        let mut result = Ok(());
+        for path in self.0 {
+            result = result.and(delete_tree(&path).with_context(|| format!("delete {}", path.display())));
+        }
+        result
+    }
+}
+
+/// Deletes a tree, also what in it belongs to one of the ids that an ordinary user's containers have beside the user's own:
+/// those are the user's to delete only as root of a user namespace.
+pub fn delete_tree(path: &Path) -> Result<()> {
+    match layers::remove_tree(path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && rootless() => {}
+        done => return Ok(done?),
+    }
+    let isolations: Vec<Box<dyn Isolation>> =
+        vec![Box::new(UserNamespace::for_caller()), Box::new(Delete(path.to_path_buf()))];
+    // It is done when the child is ready; there is nothing that it should execute.
+    namespaces::Container::new(Process::new(Vec::new()), isolations, namespaces::undo).create().map(drop)
+}
+
+/// Deletes a tree as whoever the child is.
+struct Delete(PathBuf);
+
+impl Isolation for Delete {
+    fn inside(&mut self, _: &Gate, _: &mut Process) -> Result<()> {
+        Ok(layers::remove_tree(&self.0)?)
     }
 }
 
@@ -336,7 +349,7 @@ pub fn empty_bin(root: &Root) -> Result<()> {
             changed.elapsed().is_ok_and(|age| age > minute)
         };
         if entry.file_name().to_string_lossy().starts_with(DISCARDED) && entry.metadata().is_ok_and(old) {
-            Discarded(entry.path()).delete()?;
+            Discarded(vec![entry.path()]).delete()?;
         }
     }
     Ok(())
@@ -357,7 +370,7 @@ fn abandon(container: &Container) -> Result<()> {
         container.settle(); // a restart was cut short: the container itself stays
         return Ok(());
     }
-    container.delete()
+    container.delete_with_volumes()
 }
 
 /// Whether the process that wrote a marker still runs.

@@ -85,3 +85,10 @@ pub struct Description {
     /// Whether it is removed when it ends.
     pub auto_remove: bool,
 }
+
+impl Description {
+    /// The volumes that were made for this container alone, without a name.
+    pub fn own_volumes(&self) -> Vec<String> {
+        self.mounts.iter().filter(|mount| mount.own).filter_map(|mount| mount.volume.clone()).collect()
+    }
+}

@@ -14,7 +14,7 @@
 //! | [`attach`], [`raw_mode`] | the client's side of a connection with a monitor |
 //! | [`privileges`], [`user`] | what the process inside may do, and who it is |
 //! | [`sharing`], [`shared_memory`] | whose namespaces a container has |
-//! | [`volumes`] | mounts as data |
+//! | [`volumes`] | volumes on disk, and mounts as data |
 //! | [`demo`] | the image that is always there |
 //! | [`format`](mod@format) | tables, times and sizes as Docker prints them |
 //!

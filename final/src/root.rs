@@ -8,7 +8,8 @@
 //!                     upper/ work/ rootfs/, and hosts hostname resolv.conf for /etc
 //!   names/<name>      a symbolic link that says the id of the container of that name
 //!   starting/<id>     there while a container is being made or started: what a kill -9 leaves, the next start tidies
-//!   networks/ volumes/ build-cache/ tmp/
+//!   volumes/<name>/    volume.json, _data/
+//!   networks/ build-cache/ tmp/
 //! ```
 
 use std::collections::hash_map::DefaultHasher;

@@ -7,13 +7,13 @@ use suite::{Background, Host, eventually, host};
 use crate::expect::text;
 use crate::lifecycle::{detached, inspect, wait_for_log};
 
-fn parent_of(pid: i64) -> i32 {
+pub fn parent_of(pid: i64) -> i32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
     let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent");
     line.trim().parse().expect("a number")
 }
 
-fn kill9(pid: i32) {
+pub fn kill9(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill it");
 }
 

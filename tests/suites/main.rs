@@ -31,3 +31,4 @@ mod network;
 mod privileges;
 mod run;
 mod sharing;
+mod volumes;

@@ -19,6 +19,7 @@ use crate::format::say;
 use crate::privileges::PrivilegeArgs;
 use crate::root::Root;
 use crate::sharing::SharingArgs;
+use crate::volumes::VolumesFrom;
 
 /// Make a container of an image, to be started later.
 ///
@@ -80,6 +81,14 @@ pub struct Options {
     /// Write the container's id to this file
     #[arg(long, value_name = "FILE")]
     pub(super) cidfile: Option<PathBuf>,
+
+    /// Mount what another container has of volumes, on the same places
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    pub(super) volumes_from: Vec<VolumesFrom>,
+
+    /// Who keeps volumes; there is local only
+    #[arg(long, value_name = "DRIVER", value_parser = ["local"])]
+    pub(super) volume_driver: Option<String>,
 
     #[command(flatten)]
     pub(super) image_args: ImageArgs,

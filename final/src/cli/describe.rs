@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use namespaces::{Kind, rootless};
 use network::Mode;
 use nix::sys::signal::Signal;
-use rootfs::{Mount, MountSource, RootfsArgs, VolumeSource};
+use rootfs::{Mount, MountSource};
 use rustix::mount::MountAttrFlags;
 
 use super::create::Options;
@@ -19,7 +19,7 @@ use crate::id;
 use crate::privileges::sysctl::Sysctl;
 use crate::root::Root;
 use crate::sharing::{Namespaces, Sharing};
-use crate::volumes::{self, SavedMount};
+use crate::volumes::{VolumeStore, Wished};
 
 /// Makes the container, with everything looked up that it will need.
 pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Result<(Container, Description)> {
@@ -45,13 +45,11 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
     let stop_signal = args.stop_signal.as_ref().or(config.stop_signal.as_ref());
     let stop_signal = stop_signal.map_or(Ok(Signal::SIGTERM as i32), |text| signal_number(text))?;
     let layers = store.layer_dirs(image)?;
-    let mut user_mounts = args.rootfs.user_mounts(|volume| volumes::locate(root, volume))?;
+    let _volumes = VolumeStore::of(root).lease()?; // until it is written down which ones the container has
+    let mut wished = Wished::gather(root, &args.rootfs, &args.volumes_from, config.volumes.keys())?;
     if namespaces.user_map.is_some() {
         // Volumes belong to containers, and so to whoever is root inside; directories of the host do not.
-        for mount in &mut user_mounts {
-            let of_engine = matches!(&mount.source, MountSource::Bind { path, .. } if path.starts_with(root.volumes()));
-            mount.idmap |= of_engine;
-        }
+        wished.map_volumes();
     }
     let annotations = labels(&BTreeMap::new(), &args.annotations)?;
     let labels = labels(&config.labels, &args.labels)?;
@@ -59,13 +57,14 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
     exposed.sort();
     let text = |words: &[std::ffi::OsString]| words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
 
+    rootfs::find_devices(&args.rootfs.devices)?; // they are looked up again at each start
     // Planned once before anything is made, so that a contradiction between mounts leaves nothing behind.
     let default_mounts = default_mounts(args, &namespaces.ipc);
-    rootfs::plan::plan(default_mounts.clone(), user_mounts.clone())?;
+    rootfs::plan::plan(default_mounts.clone(), wished.mounts.clone())?;
     let other_name = other_host_name(root, &namespaces.uts, &network.mode)?;
     // An empty name is none, as in scripts that pass `--name "$NAME"`.
     let name = args.name.as_deref().filter(|name| !name.is_empty());
-    Container::create(root, name, |id, name| {
+    let (container, description) = Container::create(root, name, |id, name| {
         let hostname = match (&args.sharing.hostname, &other_name) {
             (Some(hostname), _) | (None, Some(hostname)) => hostname.clone(),
             (None, None) => id::short(id).to_string(),
@@ -77,12 +76,12 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
         }
         let files = Container::with_id(root, id).directory();
         let mut defaults = default_mounts.clone();
-        defaults.extend(network::file_mounts(&files, &user_mounts).into_iter().map(|mut mount| {
+        defaults.extend(network::file_mounts(&files, &wished.mounts).into_iter().map(|mut mount| {
             mount.idmap = namespaces.user_map.is_some(); // they are to be root's inside as well
             // As Docker has it: where the root is read-only, so are the files in it that the engine provides.
             if args.rootfs.read_only { mount.read_only() } else { mount }
         }));
-        let mounts = rootfs::plan::plan(defaults, user_mounts.clone()).unwrap_or_default();
+        let mounts = rootfs::plan::plan(defaults, wished.mounts.clone()).unwrap_or_default();
         Description {
             id: id.to_string(),
             name: name.to_string(),
@@ -105,7 +104,7 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
             devices: args.rootfs.devices.iter().map(ToString::to_string).collect(),
             layers: layers.clone(),
             diff_ids: image.diff_ids().to_vec(),
-            mounts: mounts.iter().map(|mount| saved(mount, &args.rootfs)).collect(),
+            mounts: mounts.iter().map(|mount| wished.save(mount)).collect(),
             read_only: args.rootfs.read_only,
             network: network.clone(),
             privileges: privileges.clone(),
@@ -116,7 +115,9 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
             stop_timeout: args.stop_timeout.or(config.stop_timeout).unwrap_or(10),
             auto_remove: args.rm,
         }
-    })
+    })?;
+    wished.make_volumes(root).inspect_err(|_| drop(container.delete_with_volumes()))?;
+    Ok((container, description))
 }
 
 /// The mounts that every container has. With `--privileged` root inside may write to `/sys` and to its cgroups, as Docker
@@ -170,16 +171,6 @@ fn check_sysctls(sysctls: &[Sysctl], network: &Mode, namespaces: &Namespaces) ->
         }
     }
     Ok(())
-}
-
-/// A mount as it is written down, with the name of the volume if the user gave one.
-fn saved(mount: &Mount, args: &RootfsArgs) -> SavedMount {
-    let volume = args.wished_volumes().find(|volume| volume.destination == mount.destination);
-    let name = volume.and_then(|volume| match &volume.source {
-        VolumeSource::Named(name) => Some(name.clone()),
-        VolumeSource::Host(_) | VolumeSource::Anonymous => None,
-    });
-    SavedMount { volume: name, ..SavedMount::from(mount) }
 }
 
 fn host_name() -> String {

@@ -111,12 +111,16 @@ fn state_of(status: Status, state: &State, paused: bool) -> Value {
 fn host_config(description: &Description) -> Value {
     let limits = &description.limits;
     let privileges = &description.privileges;
-    let binds = description.mounts.iter().filter(|mount| mount.kind == "bind");
+    let binds = description.mounts.iter().filter(|mount| mount.user && mount.kind == "bind" && !mount.own);
     let binds: Vec<String> = binds
-        .filter(|mount| !is_of_engine(&mount.destination))
         .filter_map(|mount| {
-            let mode = if mount.is_read_only() { ":ro" } else { "" };
-            Some(format!("{}:{}{mode}", mount.source.as_ref()?.display(), mount.destination.display()))
+            let mode = match mount.mode.as_str() {
+                "" if mount.is_read_only() => ":ro".to_owned(),
+                "" => String::new(),
+                mode => format!(":{mode}"),
+            };
+            let path = || Some(mount.source.as_ref()?.display().to_string());
+            Some(format!("{}:{}{mode}", mount.volume.clone().or_else(path)?, mount.destination.display()))
         })
         .collect();
     let namespaces = &description.namespaces;
@@ -185,24 +189,27 @@ fn config(description: &Description) -> Value {
 }
 
 fn mounts(description: &Description) -> Vec<Value> {
-    let of_user = description.mounts.iter().filter(|mount| mount.kind == "bind" && !is_of_engine(&mount.destination));
+    let of_user = description.mounts.iter().filter(|mount| mount.user);
     of_user
         .map(|mount| {
-            json!({
-                "Type": if mount.volume.is_some() { "volume" } else { "bind" },
-                "Name": mount.volume,
+            let mut shown = json!({
+                "Type": if mount.volume.is_some() { "volume" } else { &mount.kind },
                 "Source": mount.source,
                 "Destination": mount.destination,
+                "Mode": mount.mode,
                 "RW": !mount.is_read_only(),
-                "Propagation": format!("r{}", mount.propagation),
-            })
+                "Propagation": "",
+            });
+            match &mount.volume {
+                Some(volume) => {
+                    shown["Name"] = json!(volume);
+                    shown["Driver"] = json!("local");
+                }
+                None => shown["Propagation"] = json!(format!("r{}", mount.propagation)),
+            }
+            shown
         })
         .collect()
-}
-
-/// The three files that the engine itself binds over the image's.
-fn is_of_engine(destination: &std::path::Path) -> bool {
-    ["/etc/resolv.conf", "/etc/hostname", "/etc/hosts"].iter().any(|file| destination == std::path::Path::new(file))
 }
 
 /// `{"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}`.

@@ -25,6 +25,7 @@ pub mod tag;
 pub mod top;
 pub mod update;
 pub mod version;
+pub mod volume;
 
 use std::ffi::OsString;
 use std::panic::resume_unwind;
@@ -115,6 +116,8 @@ enum Command {
     Version(version::Version),
     /// Show what this engine has and what this machine can
     Info(info::Info),
+    /// Manage volumes: files that outlive containers
+    Volume(volume::Volume),
     /// Manage the engine's own things
     System(system::System),
 }
@@ -187,6 +190,7 @@ pub fn run(cli: Cli, monitor: Option<Result<Summoned>>) -> Result<i32> {
         Command::Load(args) => load::run(&root, &args),
         Command::Version(args) => version::run(&args),
         Command::Info(args) => info::run(&root, &args),
+        Command::Volume(args) => volume::run(&root, &args),
         Command::System(args) => system::run(&root, &args),
     };
     // Of Docker's commands only `run` and `create` say 125 where the engine failed. What crossed the gate carries its own status.

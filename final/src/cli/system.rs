@@ -6,7 +6,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 
-use crate::container::Container;
+use crate::container::{Container, delete_tree};
 use crate::life::{self, OwnVolumes};
 use crate::root::Root;
 
@@ -62,7 +62,7 @@ fn reset(root: &Root, force: bool) -> Result<i32> {
         ["containers", "names", "starting", "images", "layers", "volumes", "networks", "build-cache", "tmp"]
     {
         let path = root.path().join(directory);
-        layers::remove_tree(&path).with_context(|| format!("delete {}", path.display()))?;
+        delete_tree(&path).with_context(|| format!("delete {}", path.display()))?;
     }
     // Not the directory itself if something else lies in it.
     let _ = fs::remove_dir(root.path());

@@ -273,9 +273,11 @@ fn settle_down() -> Result<()> {
 }
 
 /// For the tests of what a kill at this step leaves: says so and waits to be killed, if `MINIDOCKER_STOP_AT` names it.
-fn stop_at(step: &str) {
+pub(crate) fn stop_at(step: &str) {
     if std::env::var_os("MINIDOCKER_STOP_AT").is_some_and(|at| at == step) {
-        eprintln!("stopped at {step}: {}", std::process::id());
+        // By the number that it has for the host: a container's first process is number 1 to itself.
+        let pid = fs::read_link("/proc/self").map(|pid| pid.display().to_string());
+        eprintln!("stopped at {step}: {}", pid.unwrap_or_else(|_| std::process::id().to_string()));
         loop {
             std::thread::park();
         }

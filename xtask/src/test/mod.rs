@@ -32,7 +32,7 @@ pub struct Args {
 
 /// The suites that the virtual machine runs: what cgroups have to do with, and what needs no other program.
 const IN_THE_MACHINE: &[&str] =
-    &["ch01::", "ch02::", "ch03::", "ch04::", "world::", "limits::", "lifecycle::", "exec::"];
+    &["ch01::", "ch02::", "ch03::", "ch04::", "world::", "limits::", "lifecycle::", "exec::", "volumes::"];
 
 /// `cargo x test`.
 pub fn run(args: &Args) -> Outcome {

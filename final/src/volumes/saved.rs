@@ -1,20 +1,14 @@
-//! A container's mounts as data for `container.json`, and where named volumes lie.
+//! A container's mounts as data for `container.json`.
 
-use std::fs::DirBuilder;
-use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rootfs::{Mount, MountSource, Propagation, Reach, Volume, VolumeSource};
+use rootfs::{Mount, MountSource, Propagation, Reach};
 use rustix::mount::MountAttrFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::id;
-use crate::root::Root;
-
 /// A mount, written down.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedMount {
     /// Where, inside.
     pub destination: PathBuf,
@@ -48,12 +42,29 @@ pub struct SavedMount {
     /// The name of the volume that the source is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
+    /// Whether that volume was made for this container, without a name, and goes with it.
+    #[serde(default)]
+    pub own: bool,
+    /// Whether it is filled from the image before the first start, if it is empty.
+    #[serde(default)]
+    pub copy: bool,
+    /// Whether the user, another container or the image wanted it, and not the engine.
+    #[serde(default)]
+    pub user: bool,
+    /// The options of `-v`, as they were written.
+    #[serde(default)]
+    pub mode: String,
 }
 
 impl SavedMount {
     /// Whether it can only be read.
     pub fn is_read_only(&self) -> bool {
         MountAttrFlags::from_bits_retain(self.attributes).contains(MountAttrFlags::MOUNT_ATTR_RDONLY)
+    }
+
+    /// Lets it only be read.
+    pub fn set_read_only(&mut self) {
+        self.attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY.bits();
     }
 }
 
@@ -90,7 +101,7 @@ impl From<&Mount> for SavedMount {
             idmap: mount.idmap,
             data: mount.data.clone(),
             propagation: propagation.into(),
-            volume: None,
+            ..SavedMount::default()
         }
     }
 }
@@ -131,24 +142,6 @@ impl TryFrom<&SavedMount> for Mount {
 
 fn is_empty(path: &Path) -> bool {
     path.as_os_str().is_empty()
-}
-
-/// Where a volume lies on the host; made if it is new. A name is a plain file name, as containers' names are.
-pub fn locate(root: &Root, volume: &Volume) -> Result<PathBuf> {
-    let name = match &volume.source {
-        VolumeSource::Host(path) => return Ok(path.clone()),
-        VolumeSource::Named(name) => name.clone(),
-        VolumeSource::Anonymous => id::new_id()?,
-    };
-    id::check_name(&name).context("the volume")?;
-    let data = root.volumes().join(&name).join("_data");
-    // 0755: the containers that mount it may run as any user. Nobody else gets to it, through directories of mode 0700.
-    match DirBuilder::new().recursive(true).mode(0o755).create(&data) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(error).with_context(|| format!("make the volume {name}"))
-        }
-        _ => Ok(data),
-    }
 }
 
 #[cfg(test)]
