@@ -203,7 +203,7 @@ fn changes_survive() {
     }
     let test = || {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-        rootfs::make_private().unwrap();
+        rootfs::make_slave().unwrap();
         let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) };
         let mut runner = proptest::test_runner::TestRunner::new(config);
         runner.run(&(vec(deed(), 0..25), vec(deed(), 0..15), vec(deed(), 0..25)), |(base, middle, top)| {
