@@ -61,6 +61,10 @@ enum Command {
     Bench(bench::Args),
     /// Write the starters in exercises/ from the chapters, or check that they are fresh
     Starters(course::starters::Args),
+    /// Build the book, check it, or show it in a browser
+    Book(course::book::Args),
+    /// Prove that the tests of exercises test their exercises
+    Verify,
     /// Make the book's transcripts by running their sessions, or compare them
     Transcripts(course::transcripts::Args),
     /// Print how long the course takes, by the exercises' minutes
@@ -84,6 +88,8 @@ fn main() -> ExitCode {
         Command::Doctor => doctor::run(),
         Command::Bench(args) => bench::run(&args),
         Command::Starters(args) => course::starters::run(&args),
+        Command::Book(args) => course::book::run(&args),
+        Command::Verify => course::verify::run(),
         Command::Transcripts(args) => course::transcripts::run(&args),
         Command::Schedule => course::schedule::run(),
         Command::Vm(args) => vm::run(&args),

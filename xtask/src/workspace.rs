@@ -34,9 +34,9 @@ pub fn cargo(args: &[&str]) -> Command {
     command
 }
 
-/// Builds all programs for tests.
+/// Builds all programs for tests; the book's builder is none of them.
 pub fn build() -> Result<()> {
-    cargo_build(&["--workspace"])
+    cargo_build(&["--workspace", "--exclude", "book-builder"])
 }
 
 /// Builds for release what the benchmark starts. The chapters are not among it: each takes a minute to optimise.

@@ -11,13 +11,15 @@
 //! * [`backup`]: nothing of a learner's is overwritten without a copy.
 //! * [`schedule`]: how long it takes.
 //! * [`sandbox`]: where all of it runs.
-//! * [`transcripts`]: the book's console blocks.
+//! * [`transcripts`]: the book's console blocks; [`book`]: the book itself.
 //! * [`learner`], [`progress`], [`select`]: the learner's file, what is done, which exercise is meant.
 //! * [`trial`], [`report`], [`screen`]: running tests, and telling how they went.
+//! * [`verify`]: the proofs that the tests test.
 //! * [`check`], [`guide`], [`edit`]: the learner's commands.
 
 pub mod anchors;
 pub mod backup;
+pub mod book;
 pub mod check;
 pub mod edit;
 pub mod guide;
@@ -35,6 +37,7 @@ pub mod table;
 pub mod tests;
 pub mod transcripts;
 pub mod trial;
+pub mod verify;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -53,7 +53,7 @@ pub fn body(root: &Path, chapter: &Chapter, exercise: &Exercise, fill: Fill) -> 
 }
 
 /// The library's name in `use`: `ex_01_namespaces`.
-fn library(chapter: &Chapter) -> String {
+pub fn library(chapter: &Chapter) -> String {
     chapter.starter_package().replace('-', "_")
 }
 

@@ -13,6 +13,7 @@ use regex_lite::Regex;
 
 use super::needs::{self, Need};
 use super::sandbox::Sandbox;
+use crate::test::tally::Tally;
 use crate::{Outcome, workspace};
 
 /// Make the book's transcripts by running their sessions
@@ -63,6 +64,29 @@ pub fn run(args: &Args) -> Outcome {
         }
     }
     Ok(code)
+}
+
+/// Compares all of them, a check each.
+pub fn prove(root: &Path, tally: &mut Tally) -> Result<()> {
+    let sandbox = match Sandbox::open() {
+        Ok(sandbox) => sandbox,
+        Err(error) => {
+            tally.skip("the book's transcripts", &format!("{error:#}"));
+            return Ok(());
+        }
+    };
+    for name in sessions(root)? {
+        let check = format!("transcript {name}");
+        match compare(root, &sandbox, &name) {
+            Verdict::Same => tally.check(&check, true),
+            Verdict::Skipped(why) => tally.skip(&check, &why),
+            Verdict::Differs(what) => {
+                println!("{what}");
+                tally.check(&check, false);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The names of all sessions.

@@ -5,7 +5,7 @@
 //! * here: the steps and the verdict.
 //! * [`tally`]: counting what libtest prints.
 
-mod tally;
+pub mod tally;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::{Outcome, tools, vm, workspace};
+use crate::{Outcome, course, tools, vm, workspace};
 use tally::Tally;
 
 /// Run all tests
@@ -32,7 +32,7 @@ pub struct Args {
 
 /// The suites that the virtual machine runs: what cgroups have to do with, and what needs no other program.
 const IN_THE_MACHINE: &[&str] =
-    &["ch01::", "ch02::", "ch03::", "ch04::", "world::", "limits::", "lifecycle::", "exec::", "volumes::"];
+    &["ch01::", "ch02::", "ch03::", "ch04::", "ex01::", "world::", "limits::", "lifecycle::", "exec::", "volumes::"];
 
 /// `cargo x test`.
 pub fn run(args: &Args) -> Outcome {
@@ -53,6 +53,9 @@ pub fn run(args: &Args) -> Outcome {
         debian()?;
     }
     suites(args, &mut tally)?;
+    if args.filter.is_none() {
+        course(&mut tally)?;
+    }
     if !args.no_vm && args.filter.is_none() {
         machine(&mut tally)?;
     }
@@ -151,6 +154,21 @@ fn suites(args: &Args, tally: &mut Tally) -> Result<()> {
     listen(&mut command, "suites", tally)?;
     tally.skips_from("", &fs::read_to_string(&skips).unwrap_or_default());
     Ok(())
+}
+
+/// The course: what is generated is fresh, what the book shows is true, what exercises prove they prove.
+fn course(tally: &mut Tally) -> Result<()> {
+    step("starters");
+    let root = workspace::root();
+    let stale = course::starters::stale(&root)?;
+    stale.iter().for_each(|line| println!("{line}"));
+    tally.check("starters are fresh (cargo x starters)", stale.is_empty());
+    step("the book");
+    tally.check("the book (cargo x book --check)", course::book::check()?);
+    step("transcripts");
+    course::transcripts::prove(&root, tally)?;
+    step("proofs of the exercises");
+    course::verify::prove(tally)
 }
 
 /// The suites once more, in a machine with cgroup v2 alone.
