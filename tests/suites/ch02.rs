@@ -2,8 +2,8 @@
 
 mod change;
 mod delegated;
-pub mod devices;
-mod disk;
+mod devices;
+pub mod disk;
 mod memory;
 mod share;
 

@@ -1,9 +1,29 @@
 //! What a container may take, told as the engine tells it. Runs here and in the machine with cgroup v2.
 
-use suite::host;
+mod pause;
+mod update;
+mod watch;
 
-use crate::expect::text;
-use crate::lifecycle::{detached, inspect};
+use suite::{Host, host};
+
+use crate::ch02::disk::Disk;
+use crate::expect::{refused, text};
+use crate::lifecycle::{detached, inspect, wait_for_log};
+
+/// A container that waits, without input.
+fn waiting(host: &Host, name: &str, args: &[&str]) {
+    detached(host, name, args, &["payload", "wait"]);
+    wait_for_log(host, name, "ready");
+}
+
+/// What a command in it prints.
+fn exec(host: &Host, name: &str, words: &[&str]) -> String {
+    text(&host.minidocker([&["exec", name], words].concat()).assert().success())
+}
+
+fn remove(host: &Host, name: &str) {
+    host.minidocker(["rm", "-f", name]).assert().success();
+}
 
 #[test]
 fn a_hog_is_killed_and_inspect_says_why() {
@@ -60,9 +80,69 @@ fn a_real_fork_bomb_harms_nobody_and_can_be_stopped() {
 fn exec_is_within_the_same_limits() {
     host(|host| {
         detached(host, "base", &["--pids-limit", "20"], &["payload", "wait"]);
-        crate::lifecycle::wait_for_log(host, "base", "ready");
+        wait_for_log(host, "base", "ready");
         let said = text(&host.minidocker(["exec", "base", "payload", "bomb", "200"]).assert().success());
         assert_eq!(said, "forked 18, then EAGAIN");
         host.minidocker(["rm", "-f", "base"]).assert().success();
+    });
+}
+
+#[test]
+fn a_device_opens_for_the_first_process_and_for_every_other() {
+    host(|host| {
+        let disk = Disk::new(host, "disk", 1 << 20);
+        let minor = disk.path.trim_start_matches("/dev/loop").to_owned();
+        let both = |name: &str, args: &[&str], access: &str| {
+            let words = ["payload", "node", "/tmp/node", "b", "7", &minor, access];
+            waiting(host, name, args);
+            let executed = exec(host, name, &words);
+            remove(host, name);
+            let command = [&["run", "--rm", "--network", "none"], args, &["suite"], &words].concat();
+            [executed, text(&host.minidocker(command).assert().success())]
+        };
+        let denied = ["mknod ok, open EPERM"; 2];
+        let allowed = ["mknod ok, open ok"; 2];
+        assert_eq!(both("usual", &[], "r"), denied);
+        let rule = ["--device-cgroup-rule", &format!("b 7:{minor} rm")];
+        assert_eq!(both("rule", &rule, "r"), allowed);
+        assert_eq!(both("rule", &rule, "w"), denied);
+        assert_eq!(both("any", &["--device-cgroup-rule", "a 7:* rwm"], "rw"), allowed);
+    });
+}
+
+#[test]
+fn a_disk_is_as_slow_in_a_container_as_it_is_told_to_be() {
+    host(|host| {
+        host.load_image();
+        let disk = Disk::new(host, "disk", 8 << 20);
+        let rate = format!("{}:1mb", disk.path);
+        let args = ["run", "--rm", "--network", "none", "--device", &disk.path, "--device-write-bps", &rate];
+        let words = ["suite", "payload", "disk", "write", &disk.path, "768"];
+        let said = text(&host.minidocker([&args[..], &words].concat()).assert().success());
+        let took: u64 = said.strip_prefix("took ").and_then(|ms| ms.parse().ok()).expect("a number");
+        assert!(took >= 2000, "{took} ms for three megabytes at one a second");
+    });
+}
+
+#[test]
+fn contradictory_limits_make_no_container() {
+    host(|host| {
+        host.load_image();
+        let missing = if host.cgroup2() { "--memory-swappiness" } else { "--cpuset-mems" };
+        for (args, word) in [
+            (&["-m", "64m", "--memory-swap", "32m"][..], "--memory-swap"),
+            (&["--cpus", "1", "--cpu-period", "50000"], "--cpus"),
+            (&["--cpu-shares", "1"], "--cpu-shares"),
+            (&["--blkio-weight", "5000"], "--blkio-weight"),
+            (&["--device-read-bps", "/dev/null:1mb"], "/dev/null"),
+            (&["--pids-limit", "5", "--cpuset-cpus", "4000"], "--cpuset-cpus"),
+            (&[missing, "99"], missing),
+        ] {
+            for command in ["run", "create"] {
+                let words = [&[command][..], args, &["suite", "true"]].concat();
+                refused(host.minidocker(words).assert(), 125, &[word]);
+            }
+        }
+        host.minidocker(["ps", "-aq"]).assert().success().stdout("");
     });
 }

@@ -159,14 +159,31 @@ fn host_config(description: &Description) -> Value {
         "CpusetCpus": limits.cpuset_cpus.clone().unwrap_or_default(),
         "CpusetMems": limits.cpuset_mems.clone().unwrap_or_default(),
         "Memory": limits.memory.unwrap_or(0),
-        "MemorySwap": limits.memory_swap.unwrap_or(0),
+        // Docker writes down what it means where nothing is said: as much swap as memory.
+        "MemorySwap": limits.memory_swap.unwrap_or_else(|| limits.memory_and_swap().unwrap_or(0) as i64),
         "MemoryReservation": limits.memory_reservation.unwrap_or(0),
         "PidsLimit": limits.pids,
+        "MemorySwappiness": limits.memory_swappiness,
+        "OomKillDisable": limits.oom_kill_disable,
+        "CpuRealtimePeriod": limits.cpu_rt_period.unwrap_or(0),
+        "CpuRealtimeRuntime": limits.cpu_rt_runtime.unwrap_or(0),
+        "BlkioWeight": limits.blkio_weight.unwrap_or(0),
+        "BlkioWeightDevice": weights(&limits.blkio_weight_device),
+        "BlkioDeviceReadBps": limits.device_read_bps,
+        "BlkioDeviceWriteBps": limits.device_write_bps,
+        "BlkioDeviceReadIOps": limits.device_read_iops,
+        "BlkioDeviceWriteIOps": limits.device_write_iops,
+        "DeviceCgroupRules": description.device_rules,
     })
 }
 
 fn sysctls(description: &Description) -> Map<String, Value> {
     description.privileges.sysctls.iter().map(|set| (set.key().to_string(), json!(set.value()))).collect()
+}
+
+/// In Docker's API a weight has another name than a rate.
+fn weights(devices: &[cgroups::DeviceValue]) -> Vec<Value> {
+    devices.iter().map(|device| json!({ "Path": device.path, "Weight": device.value })).collect()
 }
 
 fn config(description: &Description) -> Value {

@@ -26,9 +26,12 @@ fn delegate(host: &Host) {
     }
 }
 
-/// A command line by the user, from a shell that is in their cgroup.
+/// A command line by the user, from a shell that is in their cgroup, or in the leaf that it was moved to the first time.
 fn inside(host: &Host, line: &str) -> assert_cmd::Command {
-    let script = format!("echo 0 > {OURS}/cgroup.procs && exec /tmp/suite/bin/payload as 1000 sh -c '{line}'");
+    let script = format!(
+        "if test -d {OURS}/init; then leaf={OURS}/init; else leaf={OURS}; fi; \
+         echo 0 > $leaf/cgroup.procs && exec /tmp/suite/bin/payload as 1000 sh -c '{line}'"
+    );
     let mut command = Command::new("sh");
     command.args(["-c", &script]).current_dir(host.home());
     command.env("USER", "learner").env("MINIDOCKER_ROOT", host.home().join("root"));

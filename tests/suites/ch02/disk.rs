@@ -58,7 +58,7 @@ impl Disk {
     }
 
     /// How many milliseconds `ch02 run LIMIT payload disk …` takes.
-    fn time(&self, host: &Host, limit: &[&str], direction: &str, blocks: &str) -> u64 {
+    pub fn time(&self, host: &Host, limit: &[&str], direction: &str, blocks: &str) -> u64 {
         let rule = self.rule();
         let args = [&["--device-cgroup-rule", &rule], limit].concat();
         let said = text(&payload(host, &args, &["disk", direction, &self.path, blocks]).assert().success());

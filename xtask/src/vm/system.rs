@@ -30,6 +30,8 @@ const MODULES: &[&str] = &[
     "drivers/net/dummy",
     "drivers/net/tun",
     "drivers/block/loop",
+    "drivers/block/zram/",
+    "mm/zsmalloc",
 ];
 
 /// The first process. pivot_root(2) refuses a root that has no parent mount, as the kernel's first one has none: so all moves

@@ -1,0 +1,108 @@
+//! Containers that stand still.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use predicates::prelude::*;
+use suite::{Host, eventually, host};
+
+use super::{remove, waiting};
+use crate::expect::{refused, text};
+use crate::lifecycle::{detached, inspect, wait_for_log};
+
+/// A container that writes a line every few milliseconds.
+fn ticking(host: &Host, name: &str) {
+    detached(host, name, &[], &["sh", "-c", "while :; do echo tick; sleep 0.02; done"]);
+    wait_for_log(host, name, "tick");
+}
+
+fn ticks(host: &Host, name: &str) -> usize {
+    text(&host.minidocker(["logs", name]).assert().success()).lines().count()
+}
+
+#[test]
+fn a_paused_container_does_nothing_and_goes_on_where_it_was() {
+    host(|host| {
+        ticking(host, "clock");
+        host.minidocker(["pause", "clock"]).assert().success().stdout("clock\n");
+        let before = ticks(host, "clock");
+        sleep(Duration::from_millis(500));
+        assert_eq!(ticks(host, "clock"), before);
+        let state = inspect(host, "clock")["State"].clone();
+        assert_eq!(
+            (state["Status"].as_str(), state["Paused"].as_bool(), state["Running"].as_bool()),
+            (Some("paused"), Some(true), Some(true))
+        );
+        host.minidocker(["ps"]).assert().success().stdout(predicate::str::contains("(Paused)"));
+        refused(host.minidocker(["exec", "clock", "true"]).assert(), 1, &["clock is paused", "unpause"]);
+        refused(host.minidocker(["pause", "clock"]).assert(), 1, &["already paused"]);
+        refused(host.minidocker(["start", "clock"]).assert(), 1, &["paused"]);
+        refused(host.minidocker(["rm", "clock"]).assert(), 1, &["it is paused"]);
+        host.minidocker(["top", "clock"]).assert().success().stdout(predicate::str::contains("tick"));
+        host.minidocker(["update", "--pids-limit", "50", "clock"]).assert().success();
+        assert_eq!(inspect(host, "clock")["State"]["Paused"], true, "a change of limits is no reason to go on");
+        host.minidocker(["unpause", "clock"]).assert().success().stdout("clock\n");
+        eventually("it goes on", || ticks(host, "clock") > before);
+        assert_eq!(inspect(host, "clock")["State"]["Status"], "running");
+        refused(host.minidocker(["unpause", "clock"]).assert(), 1, &["not paused"]);
+        host.minidocker(["exec", "clock", "true"]).assert().success();
+        remove(host, "clock");
+        refused(host.minidocker(["pause", "clock"]).assert(), 1, &["clock"]);
+    });
+}
+
+#[test]
+fn a_paused_container_can_be_ended_in_every_way() {
+    host(|host| {
+        for (end, code) in
+            [(&["stop"][..], 11), (&["kill"], 137), (&["kill", "-s", "TERM"], 11), (&["stop", "-t", "0"], 0)]
+        {
+            detached(host, "one", &[], &["payload", "trap", "INT", "TERM"]);
+            wait_for_log(host, "one", "ready");
+            host.minidocker(["pause", "one"]).assert().success();
+            host.minidocker([end, &["one"]].concat()).assert().success();
+            eventually("it has ended", || inspect(host, "one")["State"]["Status"] == "exited");
+            let state = inspect(host, "one")["State"].clone();
+            assert!(code == 0 || state["ExitCode"] == code, "{end:?}: {state}");
+            host.minidocker(["rm", "one"]).assert().success();
+        }
+        waiting(host, "one", &[]);
+        host.minidocker(["pause", "one"]).assert().success();
+        host.minidocker(["rm", "-f", "one"]).assert().success();
+        host.minidocker(["ps", "-aq"]).assert().success().stdout("");
+    });
+}
+
+#[test]
+fn another_signal_waits_until_it_goes_on() {
+    host(|host| {
+        detached(host, "one", &[], &["payload", "trap", "USR1", "TERM"]);
+        wait_for_log(host, "one", "ready");
+        host.minidocker(["pause", "one"]).assert().success();
+        host.minidocker(["kill", "-s", "USR1", "one"]).assert().success();
+        sleep(Duration::from_millis(200));
+        assert_eq!(inspect(host, "one")["State"]["Status"], "paused");
+        host.minidocker(["unpause", "one"]).assert().success();
+        eventually("it takes it then", || inspect(host, "one")["State"]["Status"] == "exited");
+        remove(host, "one");
+    });
+}
+
+#[test]
+fn a_paused_container_whose_monitor_was_killed_can_still_be_removed() {
+    host(|host| {
+        waiting(host, "one", &[]);
+        host.minidocker(["pause", "one"]).assert().success();
+        let payload = inspect(host, "one")["State"]["Pid"].as_i64().expect("a pid");
+        let status = fs::read_to_string(format!("/proc/{payload}/status")).expect("read its status");
+        let monitor =
+            status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok()).expect("a parent");
+        kill(Pid::from_raw(monitor), Signal::SIGKILL).expect("kill the monitor");
+        eventually("nobody looks after it", || inspect(host, "one")["State"]["Monitored"] == false);
+        assert_eq!(inspect(host, "one")["State"]["Paused"], true);
+        remove(host, "one");
+    });
+}
