@@ -1,6 +1,6 @@
 //! The flags, spelled as Docker spells them.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use namespaces::{Isolation, Kind, NamespaceArgs};
 
@@ -126,6 +126,10 @@ pub struct CgroupArgs {
     #[arg(long, value_name = "PATH:N", value_parser = DeviceValue::count)]
     pub device_write_iops: Vec<DeviceValue>,
 
+    /// Memory in huge pages of a size, as in 2MB:64m (may be repeated; runtime-spec's hugepageLimits, not Docker's)
+    #[arg(long, value_name = "PAGE:BYTES", value_parser = parse_hugepages)]
+    pub hugepages_limit: Vec<(String, u64)>,
+
     /// Make the cgroup below this one, which may have limits of its own
     #[arg(long, value_name = "PATH")]
     pub cgroup_parent: Option<String>,
@@ -142,6 +146,7 @@ impl CgroupArgs {
         let limits = self.limits.applied_to(&Limits {
             memory_swappiness: self.memory_swappiness.filter(|percent| *percent != -1),
             oom_kill_disable: self.oom_kill_disable,
+            hugepages: self.hugepages_limit.iter().cloned().collect(),
             blkio_weight_device: self.blkio_weight_device.clone(),
             device_read_bps: self.device_read_bps.clone(),
             device_write_bps: self.device_write_bps.clone(),
@@ -188,4 +193,11 @@ impl CgroupArgs {
 fn parse_swap(text: &str) -> Result<i64> {
     // parse_bytes gives no more than i64::MAX.
     if text == "-1" { Ok(-1) } else { parse_bytes(text).map(|bytes| bytes as i64) }
+}
+
+/// `2MB:64m`.
+fn parse_hugepages(text: &str) -> Result<(String, u64)> {
+    let (page, bytes) =
+        text.split_once(':').with_context(|| format!("bad format: {text:?} (write it like 2MB:64m)"))?;
+    Ok((page.to_owned(), parse_bytes(bytes)?))
 }

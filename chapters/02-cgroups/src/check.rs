@@ -29,6 +29,15 @@ impl Limits {
         self.check_cpu(machine)?;
         self.check_memory()?;
         self.check_block_io()?;
+        for (page, bytes) in &self.hugepages {
+            let sizes = &machine.hugepages;
+            ensure!(
+                sizes.contains(page),
+                "--hugepages-limit: this machine has no huge pages of size {page:?} (it has: {})",
+                if sizes.is_empty() { "none".into() } else { sizes.join(", ") }
+            );
+            ensure!(i64::try_from(*bytes).is_ok(), "--hugepages-limit {bytes}: it is more than the kernel can count");
+        }
         if let Some(pids) = self.pids {
             ensure!(pids > 0 || pids == -1, "--pids-limit {pids}: it must be 1 at least, or -1 for any number");
         }
@@ -122,7 +131,7 @@ mod tests {
     use super::*;
 
     fn two_cpus() -> Machine {
-        Machine { online: Some("0-1".into()), nodes: Some("0".into()) }
+        Machine { online: Some("0-1".into()), nodes: Some("0".into()), hugepages: vec!["2MB".into()] }
     }
 
     fn refusal(limits: Limits) -> String {
@@ -141,6 +150,8 @@ mod tests {
         memory(64 << 20, 64 << 20).check(&two_cpus()).unwrap();
         let reservation = Limits { memory_reservation: Some(128 << 20), ..memory(64 << 20, -1) };
         assert!(refusal(reservation).contains("more than --memory"));
+        let pages = Limits { hugepages: [("3MB".to_owned(), 0)].into(), ..Limits::default() };
+        assert!(refusal(pages).contains("it has: 2MB"));
         let runtime = Limits { cpu_rt_runtime: Some(5000), cpu_rt_period: Some(4000), ..Limits::default() };
         assert!(refusal(runtime).contains("more than its period"));
     }

@@ -28,6 +28,8 @@ pub enum Controller {
     Devices,
     /// Stopping all processes; in v2 every cgroup has it.
     Freezer,
+    /// Memory in huge pages, which does not count as memory.
+    Hugetlb,
     /// Memory.
     Memory,
     /// Number of processes and threads.
@@ -35,13 +37,14 @@ pub enum Controller {
 }
 
 impl Controller {
-    const ALL: [Controller; 8] = [
+    const ALL: [Controller; 9] = [
         Controller::Blkio,
         Controller::Cpu,
         Controller::Cpuacct,
         Controller::Cpuset,
         Controller::Devices,
         Controller::Freezer,
+        Controller::Hugetlb,
         Controller::Memory,
         Controller::Pids,
     ];
@@ -55,6 +58,7 @@ impl Controller {
             Controller::Cpuset => "cpuset",
             Controller::Devices => "devices",
             Controller::Freezer => "freezer",
+            Controller::Hugetlb => "hugetlb",
             Controller::Memory => "memory",
             Controller::Pids => "pids",
         }
@@ -278,7 +282,10 @@ mod tests {
     #[test]
     fn controllers_have_two_names() {
         use Controller::*;
-        assert_eq!(parse_controllers("cpuset cpu io memory hugetlb pids\n"), [Cpuset, Cpu, Blkio, Memory, Pids]);
+        assert_eq!(
+            parse_controllers("cpuset cpu io memory hugetlb pids\n"),
+            [Cpuset, Cpu, Blkio, Memory, Hugetlb, Pids]
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What is asked for.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::DeviceValue;
@@ -41,6 +43,8 @@ pub struct Limits {
     pub memory_swappiness: Option<i64>,
     /// Whether a process that finds no memory waits for some, instead of one being killed (v1 only).
     pub oom_kill_disable: bool,
+    /// Memory in huge pages of one size each, as the kernel names sizes (`2MB`), bytes.
+    pub hugepages: BTreeMap<String, u64>,
     /// Processes and threads; -1 is any number.
     pub pids: Option<i64>,
     /// Weight against other cgroups that use the same disk, 10 to 1000.
@@ -123,6 +127,10 @@ impl Limits {
             memory_reservation: new(&self.memory_reservation, &old.memory_reservation),
             memory_swappiness: new(&self.memory_swappiness, &old.memory_swappiness),
             oom_kill_disable: self.oom_kill_disable && !old.oom_kill_disable,
+            hugepages: (self.hugepages.iter())
+                .filter(|(size, limit)| old.hugepages.get(*size) != Some(limit))
+                .map(|(size, limit)| (size.clone(), *limit))
+                .collect(),
             pids: new(&self.pids, &old.pids),
             blkio_weight: new(&self.blkio_weight, &old.blkio_weight),
             blkio_weight_device: devices(&self.blkio_weight_device, &old.blkio_weight_device),

@@ -10,18 +10,43 @@ pub struct Machine {
     pub online: Option<String>,
     /// Memory nodes (NUMA).
     pub nodes: Option<String>,
+    /// Sizes of huge pages, as cgroups name them: `2MB`, `1GB`.
+    pub hugepages: Vec<String>,
 }
 
 impl Machine {
     /// This machine, by what sysfs says. Not by our own affinity: a pinned engine may start what is not pinned.
     pub fn this() -> Machine {
         let list = |path| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-        Machine { online: list("/sys/devices/system/cpu/online"), nodes: list("/sys/devices/system/node/has_memory") }
+        Machine {
+            online: list("/sys/devices/system/cpu/online"),
+            nodes: list("/sys/devices/system/node/has_memory"),
+            hugepages: hugepages(),
+        }
     }
 
     /// How many processors are switched on.
     pub fn cpus(&self) -> Option<u64> {
         self.online.as_deref().and_then(parse_list).map(|list| list.len() as u64)
+    }
+}
+
+/// sysfs has a directory for each, `hugepages-2048kB`.
+fn hugepages() -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/sys/kernel/mm/hugepages") else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut sizes: Vec<u64> =
+        names.filter_map(|name| name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()).collect();
+    sizes.sort_unstable();
+    sizes.into_iter().map(page_name).collect()
+}
+
+/// The kernel's name for a page of so many KiB (`mem_fmt` of `mm/hugetlb_cgroup.c`).
+fn page_name(kib: u64) -> String {
+    match kib {
+        _ if kib >= 1 << 20 => format!("{}GB", kib >> 20),
+        _ if kib >= 1 << 10 => format!("{}MB", kib >> 10),
+        _ => format!("{kib}KB"),
     }
 }
 
@@ -59,6 +84,11 @@ mod tests {
         let text =
             |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
         ranges.iter().map(text).collect::<Vec<_>>().join(",")
+    }
+
+    #[test]
+    fn pages_are_named_as_the_kernel_names_them() {
+        assert_eq!([64, 2048, 1 << 20].map(page_name), ["64KB", "2MB", "1GB"]);
     }
 
     proptest! {

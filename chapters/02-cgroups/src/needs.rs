@@ -26,6 +26,7 @@ pub(crate) fn needs(limits: &Limits, devices: bool) -> BTreeMap<Controller, &'st
         (limits.memory_reservation.is_some(), Controller::Memory, "--memory-reservation"),
         (unless_lifted(limits.memory_swap), Controller::Memory, "--memory-swap"),
         (limits.memory.is_some(), Controller::Memory, "--memory"),
+        (!limits.hugepages.is_empty(), Controller::Hugetlb, "--hugepages-limit"),
         (unless_lifted(limits.pids), Controller::Pids, "--pids-limit"),
         (devices, Controller::Devices, "the list of devices"),
     ];

@@ -44,6 +44,7 @@ impl<'a> Writes<'a> {
         }
         self.memory(limits);
         self.block_io(limits);
+        self.hugepages(limits);
         if let Some(pids) = limits.pids {
             self.both("--pids-limit", Controller::Pids, "pids.max", or_max(u64::try_from(pids).ok()));
             self.last_is_optional(pids < 0);
@@ -129,6 +130,24 @@ impl<'a> Writes<'a> {
         let v1 = ("memory.memsw.limit_in_bytes", sum.map_or("-1".into(), |sum| sum.to_string()));
         self.either("--memory-swap", Controller::Memory, v2, v1);
         self.last_is_optional(limits.memory_swap.is_none_or(|sum| sum < 0));
+    }
+
+    /// Pages are charged when they are touched, which kills whoever goes too far (SIGBUS), and, since Linux 5.7, already
+    /// when they are asked for, which is then refused. Both are limited, as by runc.
+    fn hugepages(&mut self, limits: &Limits) {
+        for (page, bytes) in &limits.hugepages {
+            for (reserved, is_optional) in [("", false), ("rsvd.", true)] {
+                let (v2, v1) =
+                    (format!("hugetlb.{page}.{reserved}max"), format!("hugetlb.{page}.{reserved}limit_in_bytes"));
+                self.either(
+                    "--hugepages-limit",
+                    Controller::Hugetlb,
+                    (&v2, bytes.to_string()),
+                    (&v1, bytes.to_string()),
+                );
+                self.last_is_optional(is_optional);
+            }
+        }
     }
 
     /// A weight is of the scheduler that deals with the disk. BFQ takes it as it is, io.cost in its own scale; v1 has had
@@ -222,13 +241,7 @@ impl<'a> Writes<'a> {
         self.either(flag, controller, entry.clone(), entry);
     }
 
-    fn either(
-        &mut self,
-        flag: &'static str,
-        controller: Controller,
-        v2: (&'static str, String),
-        v1: (&'static str, String),
-    ) {
+    fn either(&mut self, flag: &'static str, controller: Controller, v2: (&str, String), v1: (&str, String)) {
         let (directory, (file, value)) = match (self.legacy(controller), &self.group.unified) {
             (Some(directory), _) => (directory, v1),
             (None, Some(directory)) => (directory, v2),

@@ -7,6 +7,7 @@ use suite::{Host, host, skip};
 
 use super::disk::Disk;
 use super::payload;
+use crate::expect::refused;
 
 /// Half of what the two containers want: one of them has to give way.
 const BOTH: &str = "67108864";
@@ -83,4 +84,24 @@ fn swap(host: &Host) -> String {
         assert!(Command::new(program).arg(&disk).status().expect("start it").success(), "{program}");
     }
     disk
+}
+
+#[test]
+fn huge_pages_are_limited_by_size() {
+    host(|host| {
+        let run = |args: &[&str], pages| payload(host, args, &["huge", pages]).assert();
+        refused(run(&["--hugepages-limit", "3MB:9m"], "1"), 125, &["3MB", "no huge pages of size"]);
+        run(&["--hugepages-limit", "2MB"], "1").code(125);
+        if !host.cgroup2() {
+            skip("huge pages are taken from the whole machine, and this one is not ours alone");
+        }
+        let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").expect("list the controllers");
+        if !controllers.contains("hugetlb") || fs::write("/proc/sys/vm/nr_hugepages", "8").is_err() {
+            skip("needs huge pages and their controller, and this kernel has none");
+        }
+        run(&[], "4").success().stdout("had 4\n");
+        run(&["--hugepages-limit", "2MB:8m"], "4").success().stdout("had 4\n");
+        run(&["--hugepages-limit", "2MB:6m"], "4").success().stdout("ENOMEM\n");
+        fs::write("/proc/sys/vm/nr_hugepages", "0").expect("give them back");
+    });
 }

@@ -49,6 +49,7 @@ fn run(words: &[&str]) -> Result<u8> {
         ["tty"] => done(facts::terminal()),
 
         ["hog", bytes] => done(resources::hog(number(bytes)?)),
+        ["huge", pages] => done(resources::huge(number(pages)?)),
         ["hold", bytes] => done(resources::hold(number(bytes)?)),
         ["nest", directory, depth] => done(resources::nest(directory, number(depth)?)),
         ["burn", milliseconds] => done(resources::burn(number(milliseconds)?)),

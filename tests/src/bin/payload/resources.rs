@@ -33,6 +33,24 @@ pub fn hold(bytes: usize) -> Result<()> {
     }
 }
 
+/// Asks for huge pages of 2 MiB and touches them; says how it went.
+pub fn huge(pages: usize) -> Result<()> {
+    let (access, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB);
+    // SAFETY: a new mapping wherever the kernel likes it.
+    let memory = unsafe { libc::mmap(std::ptr::null_mut(), pages << 21, access, flags, -1, 0) };
+    if memory == libc::MAP_FAILED {
+        println!("{:?}", Errno::last());
+        return Ok(());
+    }
+    for page in 0..pages {
+        // SAFETY: within the mapping, which nobody else knows of.
+        unsafe { memory.cast::<u8>().add(page << 21).write_volatile(1) };
+    }
+    println!("had {pages}");
+    Ok(())
+}
+
 /// Computes for `milliseconds` of wall time; says how much processor time it got, in the same unit.
 pub fn burn(milliseconds: u64) -> Result<()> {
     let start = Instant::now();
