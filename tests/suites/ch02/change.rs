@@ -50,7 +50,7 @@ fn end(name: &str, running: Background) {
 #[test]
 fn memory_can_be_raised_and_lowered_but_not_below_what_is_held() {
     host(|host| {
-        let held = running(host, "held", &["-m", "100m"], &["hold", "60000000"], "ready");
+        let held = running(host, "held", &["-m", "100m", "--memory-swap", "100m"], &["hold", "60000000"], "ready");
         let assert = update(host, &["-m", "32m", "held"]).assert();
         refused(assert, 125, &["--memory", "holds more than that"]);
         // Up and down again, which v1 takes in one order each.

@@ -54,7 +54,12 @@ fn processors_can_be_limited_later() {
 #[test]
 fn memory_can_be_changed_within_what_is_in_use() {
     host(|host| {
-        crate::lifecycle::detached(host, "one", &["-m", "100m"], &["payload", "hold", "30000000"]);
+        crate::lifecycle::detached(
+            host,
+            "one",
+            &["-m", "100m", "--memory-swap", "100m"],
+            &["payload", "hold", "30000000"],
+        );
         crate::lifecycle::wait_for_log(host, "one", "ready");
         refused(
             host.minidocker(["update", "-m", "20m", "one"]).assert(),
