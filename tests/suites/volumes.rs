@@ -788,3 +788,24 @@ fn an_ordinary_users_volume_gets_what_the_host_mounts_later() {
         host.tool("umount", [&source]).assert().success();
     });
 }
+
+#[test]
+fn in_a_user_namespace_a_volume_is_its_roots() {
+    host(|host| {
+        load_filled(host, |_| {});
+        let look = "stat -c '%u:%g %f' /data /data/file; cat /data/deep/other; touch /data/new && stat -c %u /data/new";
+        let private = run_image(host, &["--userns", "private", "-v", "db:/data"], "filled", look).assert();
+        if complaint(&private).contains("map") {
+            suite::skip("the file system of the state directory cannot map ids (tmpfs before Linux 6.3)");
+        }
+        let said = text(&private.success());
+        assert_eq!(said, "1234:4321 45fd\n1234:4321 89a0\nfrom the image\n0");
+        let owner = |name: &str| fs::metadata(data(host, "db").join(name)).expect("the file").uid();
+        assert_eq!((owner("file"), owner("new")), (1234, 0), "on the disk they are whose they are inside");
+        // And so they are the same to a container without one, which has the rights to all.
+        run_image(host, &["-v", "db:/data"], "filled", "stat -c %u /data/file /data/new")
+            .assert()
+            .success()
+            .stdout("1234\n0\n");
+    });
+}
