@@ -1,18 +1,18 @@
 //! A container on disk: its directory, its name, and finding it by either.
 
-use std::fs::{self, DirBuilder, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use namespaces::{Gate, Isolation, Process, Record, UserNamespace, rootless};
+use namespaces::Record;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::alive::AliveLock;
 use crate::description::Description;
+use crate::discard::Discarded;
 use crate::root::Root;
 use crate::state::{State, process_started};
 use crate::volumes::VolumeStore;
@@ -264,59 +264,6 @@ fn read_name(path: &Path) -> Option<String> {
     id::is_id(&id).then_some(id)
 }
 
-/// What the directory of something discarded is called, before an id of its own.
-const DISCARDED: &str = "removed-";
-
-/// The files of containers and volumes that are in no list any more.
-#[derive(Debug, Default)]
-#[must_use = "its files are still there"]
-pub struct Discarded(Vec<PathBuf>);
-
-impl Discarded {
-    /// Takes a directory of the state directory out of it in one step.
-    pub fn take(root: &Root, directory: &Path) -> io::Result<Discarded> {
-        let id = id::new_id().map_err(io::Error::other)?;
-        let away = root.tmp().join(format!("{DISCARDED}{id}"));
-        fs::rename(directory, &away).map(|()| Discarded(vec![away]))
-    }
-
-    /// And these.
-    pub fn add(&mut self, others: Vec<Discarded>) {
-        self.0.extend(others.into_iter().flat_map(|other| other.0));
-    }
-
-    /// Deletes them.
-    pub fn delete(self) -> Result<()> {
-        let mut result = Ok(());
-        for path in self.0 {
-            result = result.and(delete_tree(&path).with_context(|| format!("delete {}", path.display())));
-        }
-        result
-    }
-}
-
-/// Deletes a tree, also what in it belongs to one of the ids that an ordinary user's containers have beside the user's own:
-/// those are the user's to delete only as root of a user namespace.
-pub fn delete_tree(path: &Path) -> Result<()> {
-    match layers::remove_tree(path) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied && rootless() => {}
-        done => return Ok(done?),
-    }
-    let isolations: Vec<Box<dyn Isolation>> =
-        vec![Box::new(UserNamespace::for_caller()), Box::new(Delete(path.to_path_buf()))];
-    // It is done when the child is ready; there is nothing that it should execute.
-    namespaces::Container::new(Process::new(Vec::new()), isolations, namespaces::undo).create().map(drop)
-}
-
-/// Deletes a tree as whoever the child is.
-struct Delete(PathBuf);
-
-impl Isolation for Delete {
-    fn inside(&mut self, _: &Gate, _: &mut Process) -> Result<()> {
-        Ok(layers::remove_tree(&self.0)?)
-    }
-}
-
 /// Tidies what killed starts have left. Called by every start: it looks at nothing but `starting/`, which is empty as a
 /// rule.
 pub fn tidy(root: &Root) -> Result<()> {
@@ -334,23 +281,6 @@ pub fn tidy(root: &Root) -> Result<()> {
             continue;
         }
         abandon(&container)?;
-    }
-    Ok(())
-}
-
-/// Deletes what killed removals have left. Those under way are left alone: they are younger than a minute.
-pub fn empty_bin(root: &Root) -> Result<()> {
-    let directory = root.tmp();
-    let entries = fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))?;
-    for entry in entries.flatten() {
-        let minute = Duration::from_secs(60);
-        let old = |metadata: Metadata| {
-            let changed = UNIX_EPOCH + Duration::from_secs(metadata.ctime().max(0) as u64);
-            changed.elapsed().is_ok_and(|age| age > minute)
-        };
-        if entry.file_name().to_string_lossy().starts_with(DISCARDED) && entry.metadata().is_ok_and(old) {
-            Discarded(vec![entry.path()]).delete()?;
-        }
     }
     Ok(())
 }

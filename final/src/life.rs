@@ -11,8 +11,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::alive::{self, AliveLock};
 use crate::attach;
-use crate::container::{Container, Discarded};
+use crate::container::Container;
 use crate::description::Description;
+use crate::discard::Discarded;
 use crate::monitor::connection::{Connection, Silent};
 use crate::monitor::finish;
 use crate::monitor::packet::Request;

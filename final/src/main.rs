@@ -9,7 +9,7 @@
 //! | [`monitor`] | the process that looks after one running container |
 //! | [`exec`] | another process in it |
 //! | [`container`], [`state`], [`alive`], [`root`], [`id`] | containers on disk, and how they are |
-//! | [`life`] | stopping, signalling and removing containers |
+//! | [`life`], [`discard`] | stopping, signalling and removing containers |
 //! | [`streams`], [`terminal`] | standard streams, and a terminal |
 //! | [`attach`], [`raw_mode`] | the client's side of a connection with a monitor |
 //! | [`privileges`], [`user`] | what the process inside may do, and who it is |
@@ -28,6 +28,7 @@ mod cli;
 mod container;
 mod demo;
 mod description;
+mod discard;
 mod exec;
 mod format;
 mod id;

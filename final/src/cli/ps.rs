@@ -4,8 +4,9 @@ use anyhow::Result;
 use clap::Args;
 use network::Port;
 
-use crate::container::{self, Container};
+use crate::container::Container;
 use crate::description::Description;
+use crate::discard::empty_bin;
 use crate::format::{ago, duration, say, since, table};
 use crate::id;
 use crate::root::Root;
@@ -40,7 +41,7 @@ struct Row {
 
 /// Carries the command out.
 pub fn run(root: &Root, args: &Ps) -> Result<i32> {
-    container::empty_bin(root)?;
+    empty_bin(root)?;
     let limit = if args.latest { Some(1) } else { args.last };
     let all = args.all || limit.is_some();
     let mut rows: Vec<Row> = Container::all(root)?.iter().filter_map(|container| row(container, all, args)).collect();

@@ -6,7 +6,8 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 
-use crate::container::{Container, delete_tree};
+use crate::container::Container;
+use crate::discard::delete_tree;
 use crate::life::{self, OwnVolumes};
 use crate::root::Root;
 

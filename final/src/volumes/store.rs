@@ -12,7 +12,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::container::{Container, Discarded};
+use crate::container::Container;
+use crate::discard::{DISCARDED, Discarded};
 use crate::id;
 use crate::root::Root;
 
@@ -110,7 +111,8 @@ impl VolumeStore {
         if place.is_dir() {
             return Ok(false);
         }
-        let making = self.root.tmp().join(format!("volume-{}", id::new_id()?));
+        // Under the name of what is thrown away: if we are killed half-way, it will be.
+        let making = self.root.tmp().join(format!("{DISCARDED}{}", id::new_id()?));
         let make = || -> Result<bool> {
             // 0701 and 0755: the containers that mount it may run as any user. Nobody else gets to it, through a state
             // directory of mode 0700 (CVE-2021-41091).
