@@ -1,6 +1,7 @@
 //! `minidocker inspect`: containers and images in the JSON that Docker's API has for them.
 
 use anyhow::{Result, bail};
+use cgroups::Limits;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
@@ -109,7 +110,6 @@ fn state_of(status: Status, state: &State, paused: bool) -> Value {
 }
 
 fn host_config(description: &Description) -> Value {
-    let limits = &description.limits;
     let privileges = &description.privileges;
     let binds = description.mounts.iter().filter(|mount| mount.user && mount.kind == "bind" && !mount.own);
     let binds: Vec<String> = binds
@@ -127,7 +127,7 @@ fn host_config(description: &Description) -> Value {
     // Docker leaves its default out.
     let unless_private =
         |sharing: &Sharing| if sharing == &Sharing::Private { String::new() } else { sharing.to_string() };
-    json!({
+    let mut config = json!({
         "Binds": binds,
         "NetworkMode": description.network.mode.to_string(),
         "PortBindings": bindings(&description.network.ports, |port| match port.host_port {
@@ -152,6 +152,17 @@ fn host_config(description: &Description) -> Value {
         "OomScoreAdj": privileges.oom_score_adj.unwrap_or(0),
         "Init": description.init,
         "CgroupParent": description.cgroup.rsplit_once('/').map_or("", |(parent, _)| parent),
+        "DeviceCgroupRules": description.device_rules,
+    });
+    if let (Value::Object(config), Value::Object(resources)) = (&mut config, resources(&description.limits)) {
+        config.extend(resources);
+    }
+    config
+}
+
+/// What it may take, under the names that these things have beside the others of `HostConfig`.
+fn resources(limits: &Limits) -> Value {
+    json!({
         "NanoCpus": limits.nano_cpus.unwrap_or(0),
         "CpuShares": limits.cpu_shares.unwrap_or(0),
         "CpuPeriod": limits.cpu_period.unwrap_or(0),
@@ -173,7 +184,6 @@ fn host_config(description: &Description) -> Value {
         "BlkioDeviceWriteBps": limits.device_write_bps,
         "BlkioDeviceReadIOps": limits.device_read_iops,
         "BlkioDeviceWriteIOps": limits.device_write_iops,
-        "DeviceCgroupRules": description.device_rules,
     })
 }
 
