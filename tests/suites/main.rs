@@ -19,6 +19,7 @@ mod ex01;
 mod attacks;
 
 mod as_docker;
+mod attacks_layers;
 mod bad_input;
 mod build;
 mod exec;

@@ -7,6 +7,7 @@
 //! * [`test`](mod@test): every check there is, with one line at the end.
 //! * [`vm`]: a machine with cgroup v2, in QEMU.
 //! * [`bench`](mod@bench): whole commands beside those of other engines.
+//! * [`fuzz`]: random input.
 //! * [`doctor`]: what this machine can do.
 //! * [`course`]: exercises, starters, the learners' runner, the proofs.
 //!
@@ -15,6 +16,7 @@
 mod bench;
 mod course;
 mod doctor;
+mod fuzz;
 mod test;
 mod tools;
 mod vm;
@@ -69,6 +71,8 @@ enum Command {
     Transcripts(course::transcripts::Args),
     /// Print how long the course takes, by the exercises' minutes
     Schedule,
+    /// Give random input to whatever reads what strangers wrote
+    Fuzz(fuzz::Args),
     /// Run a command in a virtual machine with cgroup v2 alone
     Vm(vm::Args),
 }
@@ -92,6 +96,7 @@ fn main() -> ExitCode {
         Command::Verify => course::verify::run(),
         Command::Transcripts(args) => course::transcripts::run(&args),
         Command::Schedule => course::schedule::run(),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Vm(args) => vm::run(&args),
     };
     match done {
