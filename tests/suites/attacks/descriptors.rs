@@ -77,6 +77,7 @@ fn the_working_directory_is_a_link_to_a_leaked_descriptor() {
 fn descriptors_of_the_caller_go_no_further() {
     host(|host| {
         let canary = host.canary();
+        host.needs("bash");
         let leak = "exec 3</ 5</tmp/suite/work 9</etc/passwd 11</tmp/suite/work/outside; exec \"$@\"";
         let leaking = |command: Command| {
             let mut leaking = Command::new("bash");

@@ -12,14 +12,18 @@
 //! | [`calls`] | the kernel, by its system calls |
 //! | [`surfaces`] | the kernel, by files, devices and terminals |
 //! | [`names`] | the engine's files, by names that are paths |
+//! | [`races`] | what a name means, while it is used |
+//! | [`archives`] | what the engine unpacks and reads for others |
 //!
 //! What they have in common is in [`trap`]; [`real`] lets some of them succeed.
 
+mod archives;
 mod calls;
 mod descriptors;
 mod links;
 mod names;
 mod own_binary;
+mod races;
 mod real;
 mod surfaces;
 mod trap;
@@ -85,10 +89,18 @@ const ATTACKS: &[(&str, &str)] = &[
     ("names::a_containers_name_is_a_path", "CWE-22"),
     ("names::an_id_is_a_path", "CWE-22"),
     ("names::a_volumes_name_is_a_path", "CWE-22"),
-    ("names::an_images_name_is_a_path", "CWE-22; CVE-2014-9357, by the name"),
+    ("names::an_images_name_is_a_path", "CWE-22; CVE-2014-9358"),
     ("names::the_file_for_the_id_is_there_already", "CWE-59"),
     ("names::a_word_is_two_lines", "CWE-93"),
     ("names::a_command_writes_to_the_terminal_of_who_lists_it", "CVE-2003-0063"),
+    ("races::a_volumes_directory_is_exchanged_while_it_is_mounted_on", "CVE-2021-30465"),
+    ("races::the_working_directory_is_exchanged_while_it_is_entered", "CVE-2018-15664, by exec"),
+    ("archives::names_in_a_layer_lead_out", "CVE-2014-6407, CVE-2014-9356"),
+    ("archives::whiteouts_in_a_layer_delete_outside", "CVE-2014-6407, by whiteouts"),
+    ("archives::the_manifest_of_an_archive_names_the_hosts_files", "CWE-22, CWE-59"),
+    ("archives::a_link_in_a_builds_context_leads_out", "CVE-2018-15664, by COPY"),
+    ("archives::a_build_writes_through_links_that_its_run_has_left", "CVE-2024-23652"),
+    ("archives::a_run_of_a_build_has_more_power_than_a_container", "CVE-2022-0492, in a RUN"),
 ];
 
 /// The table is whole: an attack without a line in it has no origin, a line without an attack is none.

@@ -43,6 +43,7 @@ fn a_process_that_comes_by_nsenter_is_seen_through() {
         detached(host, "hunter", &["--cap-add", "SYS_PTRACE"], &["payload", "hunt", "/stop"]);
         wait_for_log(host, "hunter", "ready");
         let pid = inspect(host, "hunter")["State"]["Pid"].to_string();
+        host.needs("bash");
         let script = format!("exec 7</tmp/suite; exec nsenter -t {pid} -m -p -- sleep 1000");
         let mut command = Command::new("bash");
         command.args(["-c", &script]).env("TOKEN", "SECRET of the caller");

@@ -189,6 +189,7 @@ fn something_is_typed_into_the_terminal_outside() {
     host(|host| {
         let canary = host.canary();
         host.load_image();
+        host.needs("bash");
         let type_it = "payload type 'echo tou''ched > /tmp/suite/work/outside/typed\n'";
         for (flags, what) in [("-it", "a terminal of its own"), ("-i", "input"), ("", "nothing")] {
             let mut shell = std::process::Command::new("bash");
