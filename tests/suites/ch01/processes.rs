@@ -114,7 +114,7 @@ fn what_the_caller_had_set_is_reset() {
         host.needs("taskset");
         // Ignored by the shell, and inherited over every exec.
         let script = "trap '' 40 USR1; exec taskset -c 0 /tmp/suite/bin/ch01 run \
-                      sh -c 'grep -E \"SigIgn|SigBlk|Cpus_allowed_list\" /proc/self/status'";
+                      grep -E 'SigIgn|SigBlk|Cpus_allowed_list' /proc/self/status";
         let inside = text(&host.tool("sh", ["-c", script]).assert().success());
         let field = |text: &str, name: &str| fact(&text.replace(":\t", " "), name);
         assert_eq!(field(&inside, "SigIgn"), "0000000000000000", "{inside}");
