@@ -7,8 +7,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 
+use crate::ordinary;
+use crate::program::UID;
+
 /// Set inside a virtual host.
 const INSIDE: &str = "SUITE_INSIDE";
+/// Has the tests run by an ordinary user, to whom a cgroup was delegated where there is v2 alone.
+const BY_USER: &str = "SUITE_BY_USER";
 /// A file that gets one line for each skipped test, set by `cargo x test`.
 const SKIPS: &str = "SUITE_SKIPS";
 /// Printed when the test has begun: a filter that matches nothing makes libtest say "ok" as well.
@@ -81,7 +86,13 @@ pub fn host<F: FnOnce(&Host)>(test: F) {
         // An ordinary user's virtual host will do for exercises; the suites ask for what only root has.
         return note_skip(name, "no virtual host here: the suites need root");
     }
-    in_host(name, &[], test);
+    if env::var_os(BY_USER).is_none() {
+        return in_host(name, &[], test);
+    }
+    match ordinary::cannot(name) {
+        Some(reason) => note_skip(name, reason),
+        None => in_host(name, &["--user", &UID.to_string()], test),
+    }
 }
 
 /// The path of the test that a closure was written in, as libtest has it: `ch01::own_host_name`.

@@ -17,6 +17,7 @@
 //! it may do what it likes, and which is searched for leftovers when it ends. In reading order:
 //!
 //! * [`host`](mod@host): in and out of the virtual host; skipping.
+//! * [`ordinary`]: what of all this an ordinary user cannot do.
 //! * [`program`]: starting programs, in front and in the background.
 //! * [`subject`]: one way to run a command in a container, for chapters, the engine, and other runtimes.
 //! * [`exercise`](mod@exercise): tests that speak to a learner.
@@ -34,6 +35,7 @@ pub mod exercise;
 pub mod host;
 pub mod image;
 pub mod liar;
+pub mod ordinary;
 pub mod program;
 pub mod registry;
 pub mod root;

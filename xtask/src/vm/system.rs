@@ -41,7 +41,7 @@ busybox=/bin/busybox
 if ! $busybox test -e /moved; then
     $busybox mkdir -p /new /proc
     $busybox mount -t tmpfs -o size=80%,mode=755 tmpfs /new
-    for name in bin dev etc lib root suite init sbin usr; do $busybox cp -a /$name /new/; done
+    for name in bin dev etc lib lib64 root suite init sbin usr; do $busybox cp -a /$name /new/; done 2>/dev/null
     $busybox touch /new/moved
     exec $busybox switch_root /new /init
 fi
@@ -88,6 +88,11 @@ pub fn archive(kernel: &Kernel, suites: &Path, command: &str) -> Result<PathBuf>
     writer.file("etc/group", 0o644, b"root:x:0:\n")?;
     writer.file("etc/resolv.conf", 0o644, b"")?;
     writer.file("etc/hosts", 0o644, b"127.0.0.1 localhost\n")?;
+    writer.file("etc/subuid", 0o644, b"")?;
+    writer.file("etc/subgid", 0o644, b"")?;
+    for program in ["newuidmap", "newgidmap"] {
+        with_libraries(&mut writer, program)?;
+    }
     writer.file("suite/command", 0o755, command.as_bytes())?;
     let bin = workspace::bin()?;
     for name in PROGRAMS {
@@ -99,6 +104,26 @@ pub fn archive(kernel: &Kernel, suites: &Path, command: &str) -> Result<PathBuf>
     modules(&mut writer, kernel)?;
     writer.finish().context("write the archive")?;
     Ok(path)
+}
+
+/// A set-user-id program of this machine and the libraries that ldd(1) finds for it, at the same places; nothing if it is not
+/// installed.
+fn with_libraries(writer: &mut Writer<BufWriter<File>>, program: &str) -> Result<()> {
+    let Some(path) = tools::find(program) else { return Ok(()) };
+    writer.file(&format!("usr/bin/{program}"), 0o4755, &fs::read(&path)?)?;
+    let listing = Command::new("ldd").arg(&path).output().context("start ldd")?;
+    for library in String::from_utf8_lossy(&listing.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
+        let mut name = String::new();
+        for part in library.trim_start_matches('/').split('/') {
+            if !name.is_empty() {
+                writer.directory(&name)?; // to make it twice does no harm
+                name.push('/');
+            }
+            name.push_str(part);
+        }
+        writer.file(&name, 0o755, &fs::read(library)?)?;
+    }
+    Ok(())
 }
 
 /// A program without what only a debugger reads: the machine's memory holds it twice.

@@ -16,6 +16,7 @@ use nix::unistd::{ForkResult, Pid, fork, pause, sethostname, setsid};
 
 use crate::LEAKED;
 use crate::cgroups::Cgroups;
+use crate::delegated::Delegated;
 use crate::leaks::{Snapshot, processes};
 use crate::mounts;
 use crate::options::Options;
@@ -34,12 +35,19 @@ pub fn run(options: &Options, cgroups: &Cgroups) -> Result<u8> {
     sethostname("virtual-host").context("set the host name")?;
     loopback_up().context("bring the loopback interface up")?;
     let canary = start_canary()?;
+    let cell = options.user.map(|user| Delegated::to(user, cgroups)).transpose()?;
     let before = Snapshot::take()?;
     let mut command = Command::new(&options.command[0]);
     command.args(&options.command[1..]).env_clear().envs(environment()).current_dir(mounts::WORK).stdin(Stdio::null());
+    if let Some(cell) = &cell {
+        cell.start_in(&mut command);
+    }
     // A process group of its own: what it does to its group it does not do to us.
     let child = command.process_group(0).spawn().with_context(|| format!("start {:?}", options.command[0]))?;
     let code = reap_until(Pid::from_raw(child.id() as i32))?;
+    if let Some(cell) = &cell {
+        cell.tidy();
+    }
     if !options.strict {
         return Ok(code);
     }

@@ -12,12 +12,14 @@
 //! * [`outside`]: the parent: cgroups, clone, the time limit, tidying up.
 //! * [`cgroups`]: which hierarchies the machine has, and our place in each.
 //! * [`ids`]: who is who in the virtual host of an ordinary user.
+//! * [`delegated`]: what an ordinary user is given, where one runs the program.
 //! * [`inside`]: process 1 of the virtual host: set up, canary, program, reaping, verdict.
 //! * [`mounts`]: the file system it sees.
 //! * [`leaks`]: before and after.
 //! * [`nftables`]: which tables there are, by netlink.
 
 mod cgroups;
+mod delegated;
 mod ids;
 mod inside;
 mod leaks;

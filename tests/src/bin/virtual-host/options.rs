@@ -26,12 +26,14 @@ pub struct Options {
     pub bin: Option<PathBuf>,
     /// Directories that stay writable.
     pub keep: Vec<PathBuf>,
+    /// An ordinary user who runs the program, from a cgroup that was delegated to them where there is v2 alone.
+    pub user: Option<u32>,
     /// The program and its arguments.
     pub command: Vec<OsString>,
 }
 
 impl Options {
-    /// Reads `[--timeout SECONDS] [--grace SECONDS] [--leftovers ignored] [--memory BYTES] [--pids N] [--cpus N] [--announce yes] [--bin DIR] [--keep DIR]… -- PROGRAM [ARGS…]`.
+    /// Reads `[--timeout SECONDS] [--grace SECONDS] [--leftovers ignored] [--memory BYTES] [--pids N] [--cpus N] [--announce yes] [--bin DIR] [--keep DIR]… [--user UID] -- PROGRAM [ARGS…]`.
     pub fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Options> {
         let mut options = Options {
             timeout: Duration::from_secs(300),
@@ -43,6 +45,7 @@ impl Options {
             announce: false,
             bin: None,
             keep: Vec::new(),
+            user: None,
             command: Vec::new(),
         };
         while let Some(flag) = args.next() {
@@ -63,6 +66,7 @@ impl Options {
                 "--announce" => options.announce = value == "yes",
                 "--leftovers" => options.strict = value != "ignored",
                 "--bin" => options.bin = Some(value.into()),
+                "--user" => options.user = Some(number()? as u32),
                 "--keep" => options.keep.push(value.into()),
                 _ => bail!("unknown option {flag}"),
             }
