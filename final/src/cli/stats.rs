@@ -117,8 +117,8 @@ fn row(sample: &Sample, before: &[Sample], machine: u64, args: &Stats) -> Vec<St
     let usage = &now.usage;
     let limit = usage.memory_max.map_or(machine, |limit| limit.min(machine));
     row.push(match earlier {
-        Some(earlier) => percent(processors(earlier, now)),
-        None => "--".into(), // it has just started
+        Some(earlier) if usage.cpu_usage_usec.is_some() => percent(processors(earlier, now)),
+        _ => "--".into(), // it has just started, or nobody counts
     });
     match usage.memory_used() {
         Some(used) => {

@@ -22,10 +22,10 @@ fn update(host: &Host, args: &[&str]) -> assert_cmd::Command {
     host.chapter(2, [&["update"], args].concat())
 }
 
-/// The directories of a container's cgroup.
+/// The directories of a container's cgroup; an ordinary user's is below the one that was delegated to them.
 fn directories(name: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for tree in ["", "memory", "pids", "cpu", "cpuset", "blkio", "unified"] {
+    for tree in ["", "user", "memory", "pids", "cpu", "cpuset", "blkio", "unified"] {
         let directory = PathBuf::from("/sys/fs/cgroup").join(tree).join("ch02").join(name);
         if directory.is_dir() {
             found.push(directory);

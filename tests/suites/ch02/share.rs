@@ -1,15 +1,9 @@
 //! Processors: who gets how much, relative to others and to the clock.
 
-use suite::{Background, Host, host};
+use suite::host;
 
 use super::payload;
 use crate::expect::{refused, text};
-
-/// Starts `ch02 run ARGS… payload burn MS` and does not wait.
-fn burning(host: &Host, args: &[&str], milliseconds: &str) -> Background {
-    let words = ["/tmp/suite/bin/payload", "burn", milliseconds];
-    host.start("ch02", [&["run"], args, &words].concat())
-}
 
 /// Processor time of `used N of M`, milliseconds.
 fn used(said: &str) -> u64 {
@@ -20,9 +14,16 @@ fn used(said: &str) -> u64 {
 #[test]
 fn who_has_more_shares_gets_more() {
     host(|host| {
-        // Both on one processor, eight to one. What else runs there takes from both.
-        let run = |shares| burning(host, &["--cpuset-cpus", "0", "--cpu-shares", shares], "4000");
+        // Both on one processor, eight to one, from the same moment on. What else runs there takes from both.
+        let run = |shares| {
+            let script = "echo ready; until test -e go; do sleep 0.02; done; /tmp/suite/bin/payload burn 4000";
+            let args = ["run", "--cpuset-cpus", "0", "--cpu-shares", shares, "sh", "-c", script];
+            let mut running = host.start("ch02", args);
+            running.wait_for("ready");
+            running
+        };
         let (more, less) = (run("4096"), run("512"));
+        std::fs::write(host.work().join("go"), "").expect("let them go");
         let (more, less) = (used(&more.wait().1), used(&less.wait().1));
         assert!(more >= 3 * less, "{more} ms and {less} ms");
     });
