@@ -1,6 +1,7 @@
 //! Chapter 4: layers.
 
 mod overlay;
+mod store;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
