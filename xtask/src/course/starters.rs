@@ -101,3 +101,93 @@ fn surplus(root: &Path) -> Result<Vec<PathBuf>> {
     let present = super::files(&root.join(directory))?.into_iter().map(|path| directory.join(path));
     Ok(present.filter(|path| !known.contains(path)).collect())
 }
+
+/// That these checks can fail: on a copy of the tree, which is then damaged.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the check reads, in a directory of its own.
+    struct Copy(PathBuf);
+
+    impl Copy {
+        fn new(name: &str) -> Copy {
+            let copy = Copy(std::env::temp_dir().join(format!("starters-{}-{name}", std::process::id())));
+            for part in ["chapters", "exercises", "tests/suites", "book/generated"] {
+                let from = workspace::root().join(part);
+                for file in crate::course::files(&from).unwrap() {
+                    let to = copy.0.join(part).join(&file);
+                    fs::create_dir_all(to.parent().unwrap()).unwrap();
+                    fs::copy(from.join(&file), to).unwrap();
+                }
+            }
+            // Whatever a learner has solved here is not what is looked at.
+            for (path, text) in generated(&copy.0).unwrap() {
+                fs::write(copy.0.join(path), text).unwrap();
+            }
+            copy
+        }
+
+        fn change(&self, path: &str, change: impl Fn(&str) -> String) {
+            let path = self.0.join(path);
+            let old = fs::read_to_string(&path).unwrap();
+            let new = change(&old);
+            assert_ne!(old, new, "nothing was changed in {}", path.display());
+            fs::write(path, new).unwrap();
+        }
+    }
+
+    impl Drop for Copy {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const SOURCE: &str = "chapters/01-namespaces/src/uts.rs";
+    const TABLE: &str = "chapters/01-namespaces/exercises.toml";
+
+    #[test]
+    fn a_starter_without_its_stub_is_named() {
+        let copy = Copy::new("stub");
+        assert_eq!(stale(&copy.0).unwrap(), [""; 0]);
+        copy.change("exercises/01-namespaces/src/uts.rs", |text| text.replace("todo!(", "drop("));
+        let stale = stale(&copy.0).unwrap();
+        assert_eq!(stale.len(), 1);
+        assert!(
+            stale[0].starts_with("exercises/01-namespaces/src/uts.rs:") && stale[0].contains("todo!("),
+            "{stale:?}"
+        );
+    }
+
+    #[test]
+    fn a_deleted_anchor_is_named() {
+        let copy = Copy::new("anchor");
+        copy.change(SOURCE, |text| text.replace("// ANCHOR: ex-hostname\n", "\n"));
+        let error = format!("{:#}", stale(&copy.0).unwrap_err());
+        assert!(error.starts_with("chapters/01-namespaces/src/uts.rs:") && error.contains("ex-hostname"), "{error}");
+        copy.change(SOURCE, |text| text.replace("// ANCHOR_END: ex-hostname\n", "\n"));
+        let error = format!("{:#}", stale(&copy.0).unwrap_err());
+        assert!(
+            error.starts_with("chapters/01-namespaces/exercises.toml:") && error.contains("ex-hostname"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_table_is_told_with_its_line() {
+        let cases = [
+            ("id = \"1.2\"", "id = \"1.7\"", "the id \"1.7\" stands where \"1.2\" must"),
+            ("minutes = 15", "minutes = 0", "minutes are 1 to 180"),
+            ("needs = [\"userns\"]", "needs = [\"luck\"]", "unknown need \"luck\""),
+            ("title = \"Give", "titel = \"Give", "unknown field `titel`"),
+            ("man = [\"waitid(2)\"", "man = [\"waitid\"", "\"waitid\" is no man page"),
+            ("\"ex01::the_domain_name_is_set_inside\"", "\"ex01::nothing\"", "there is no test ex01::nothing"),
+        ];
+        for (number, (from, to, told)) in cases.into_iter().enumerate() {
+            let copy = Copy::new(&format!("table-{number}"));
+            copy.change(TABLE, |text| text.replacen(from, to, 1));
+            let error = format!("{:#}", stale(&copy.0).unwrap_err());
+            assert!(error.starts_with(TABLE) && error.contains(told), "{told:?} is not in {error}");
+        }
+    }
+}
