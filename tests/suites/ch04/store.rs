@@ -1,10 +1,12 @@
-//! The store of layers: crowded, full; and the same for whoever unpacks.
+//! The store of layers: killed, crowded, full; and the same for whoever unpacks.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use suite::image::{concatenate, tar_entry, tar_of};
 use suite::{Host, host};
@@ -34,6 +36,42 @@ fn big_layer(host: &Host) -> std::path::PathBuf {
 fn layers(store: &Path) -> Vec<String> {
     let found = fs::read_dir(store.join("layers")).into_iter().flatten();
     found.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn killed_at_any_moment_nothing_is_half_there() {
+    host(|host| {
+        // As an ordinary user: a chapter that is killed as root leaves its cgroup, which the engine would clear away.
+        user_namespaces_or_skip(host);
+        let tar = big_layer(host);
+        let (whole, store) = (host.home().join("whole"), host.home().join("store"));
+        host.as_user("ch04", ["unpack"]).arg(&tar).arg(&whole).assert().success();
+        // Packed it is the same bytes, whatever order the file system has.
+        let packed = |directory: &Path| {
+            text(&host.as_user("ch04", ["commit"]).arg(directory).args(["-o", "packed.tar"]).assert().success())
+        };
+        let expected = packed(&whole);
+        let run = || {
+            let mut command = host.user_command("ch04", ["run", "--store"]);
+            command.arg(&store).arg("--layer").arg(base(host)).arg("--layer").arg(&tar).arg("true");
+            command.env("TMPDIR", host.home()).stdin(Stdio::null()).stderr(Stdio::null());
+            command
+        };
+        for round in 0..25u64 {
+            let mut running = run().spawn().expect("start");
+            sleep(Duration::from_millis(round * 4));
+            let _ = running.kill();
+            running.wait().expect("wait");
+            // A layer is there under its own name, and then whole; or it is not there.
+            for name in layers(&store).iter().filter(|name| !name.starts_with('.')) {
+                let found = packed(&store.join("layers").join(name).join("diff"));
+                assert_eq!(found, expected, "round {round}: half a layer");
+            }
+        }
+        assert!(run().status().expect("run").success());
+        let left = layers(&store);
+        assert!(left.len() == 1 && !left[0].starts_with('.'), "{left:?}");
+    });
 }
 
 #[test]
