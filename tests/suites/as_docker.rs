@@ -29,6 +29,15 @@ struct Case {
     exec: Option<&'static [&'static str]>,
 }
 
+impl Case {
+    /// Whether the filter lets calls through that the kernel then refuses or not, as old as it is.
+    fn leaves_calls_to_the_kernel(&self) -> bool {
+        let powerful = ["--privileged", "seccomp=unconfined", "SYS_ADMIN"];
+        let all = self.run.windows(2).any(|two| two == ["--cap-add", "ALL"]);
+        all || self.run.iter().chain(self.exec.unwrap_or_default()).any(|word| powerful.contains(word))
+    }
+}
+
 const fn run(name: &'static str, run: &'static [&'static str]) -> Case {
     Case { name, run, exec: None }
 }
@@ -287,6 +296,10 @@ impl Engine {
         assert!(portrait.len() > 8, "{}: {said}", case.name);
         whose_namespaces(&mut portrait);
         capabilities_of_this_machine(&mut portrait);
+        limits_of_this_machine(&mut portrait);
+        if case.leaves_calls_to_the_kernel() {
+            portrait.remove("calls");
+        }
         if case.run.contains(&"--privileged") {
             // All devices of the host: which, is another matter.
             only_usual_devices(&mut portrait);
@@ -317,6 +330,23 @@ fn whose_namespaces(portrait: &mut Portrait) {
         format!("{kind} {}", if hosts.to_str() == Some(link) { "the host's" } else { "its own" })
     };
     portrait.insert("namespaces".to_owned(), links.iter().map(whose).collect());
+}
+
+/// Most limits are inherited, and depend on how much memory a machine has.
+fn limits_of_this_machine(portrait: &mut Portrait) {
+    let own = fs::read_to_string("/proc/self/limits").expect("our own limits");
+    let words = |text: &str| text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
+    // As `max-open-files 1024/4096` there, and as `Max open files  1024  4096  files` here.
+    let is_own = |line: &str| {
+        let wanted = words(&line.replace(['-', '/'], " "));
+        own.lines().any(|line| words(&line.replace('-', " ")).starts_with(&wanted))
+    };
+    let told = |line: &String| match line.split_once(' ') {
+        Some((name, _)) if is_own(line) => format!("{name} as outside"),
+        _ => line.clone(),
+    };
+    let lines = portrait.remove("limits").unwrap_or_default();
+    portrait.insert("limits".to_owned(), lines.iter().map(told).collect());
 }
 
 /// Of root's capabilities this machine may have fewer than there are: nearly all of them is told as what is missing.

@@ -195,6 +195,10 @@ fn devices(directory: &Path) -> Result<BTreeSet<String>> {
     for path in entries {
         let it = fs::symlink_metadata(&path)?;
         let kind = it.file_type();
+        // Is there where the kernel has what it leads to.
+        if path == Path::new("/dev/core") {
+            continue;
+        }
         let numbers = format!("{}:{}", major(it.rdev()), minor(it.rdev()));
         let owner = format!("{}:{} {:04o}", it.uid(), it.gid(), it.mode() & 0o7777);
         lines.insert(match () {
