@@ -7,6 +7,7 @@ pub mod clock;
 pub mod copy;
 pub mod copy_step;
 pub mod metadata;
+mod output;
 pub mod plan;
 pub mod progress;
 pub mod run;

@@ -3,9 +3,8 @@
 //! Its list of isolations is that of every container: there is no second way to run a command.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,22 +12,18 @@ use anyhow::{Context, Result, bail};
 use cgroups::{Cgroup, DeviceRules, Limits};
 use images::User;
 use layers::{Layers, Upper};
-use namespaces::{Container, Exit, Fresh, Gate, HostName, Isolation, Kind, Process, Running};
+use namespaces::{Container, Exit, Fresh, HostName, Isolation, Kind, Process, Running};
 use network::network::file_mounts;
 use network::{Bridge, Mode, Network, NetworkArgs};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::setsid;
 use rootfs::{Mount, Root, Rootfs};
-use rustix::fs::{CWD, Mode as FileMode, OFlags, openat};
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use rustix::termios::isatty;
 
 use crate::syntax::Heredoc;
 
+use super::output::{Kept, Output};
 use super::stubs;
 use super::workspace::Workspace;
 
@@ -101,8 +96,10 @@ pub fn run(step: &RunStep, around: &Surroundings<'_>, upper: &Path) -> Result<()
     let network = NetworkArgs { network: Some(step.network.clone()), ..NetworkArgs::default() };
     let network = network.options(Mode::None)?;
     let cgroup = Cgroup::new(&format!("{}/{id}", around.cgroup_parent), Limits::default());
-    let output = Output::new(around.keep_output)?;
-    let kept = output.kept()?;
+    let (output, mut kept) = match around.keep_output {
+        true => Output::kept().map(|(output, kept)| (output, Some(kept)))?,
+        false => (Output::shown()?, None),
+    };
 
     // All but the network namespace, which is the network's business.
     let fresh = Fresh(vec![Kind::Mount, Kind::Pid, Kind::Ipc, Kind::Uts]);
@@ -116,10 +113,10 @@ pub fn run(step: &RunStep, around: &Surroundings<'_>, upper: &Path) -> Result<()
 
     let container = Container::new(process(step), isolations, network::undo);
     around.workspace.note_records(&container.records())?;
-    let exit = start_and_wait(container)?;
+    let exit = start_and_wait(container, kept.as_mut())?;
     if exit != Exit::Code(0) {
-        if let Some(mut kept) = kept {
-            show(&mut kept)?;
+        if let Some(kept) = kept {
+            kept.show()?;
         }
         return Err(Failed { command: step.argv.join(" "), exit }.into());
     }
@@ -165,29 +162,37 @@ fn process(step: &RunStep) -> Process {
 ///
 /// The container's first process has signals like ^C ignored for it by the kernel (`pid_namespaces(7)`), so it is killed
 /// with its container; all that it had is taken back on the way out.
-fn start_and_wait(container: Container) -> Result<Exit> {
+fn start_and_wait(container: Container, kept: Option<&mut Kept>) -> Result<Exit> {
     let mut stop = SigSet::empty();
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|signal| stop.add(signal));
     let before = stop.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK).context("hold signals back")?;
     let signals = SignalFd::with_flags(&stop, SfdFlags::SFD_CLOEXEC).context("signalfd")?;
     let result = container.create().and_then(|created| created.start());
-    let result = result.and_then(|running| wait_or_stop(running, &signals));
+    let result = result.and_then(|running| wait_or_stop(running, &signals, kept));
     before.thread_set_mask().context("let signals through again")?;
     result
 }
 
-fn wait_or_stop(running: Running, signals: &SignalFd) -> Result<Exit> {
+fn wait_or_stop(running: Running, signals: &SignalFd, mut kept: Option<&mut Kept>) -> Result<Exit> {
     loop {
-        let mut fds =
-            [PollFd::new(running.child().pidfd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![
+            PollFd::new(running.child().pidfd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        fds.extend(kept.as_ref().and_then(|kept| kept.source()).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error).context("wait for the command"),
         }
-        if fds[0].any().unwrap_or(false) {
+        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        drop(fds);
+        if ready[0] {
             return running.wait();
         }
-        if fds[1].any().unwrap_or(false) {
+        if let (Some(true), Some(kept)) = (ready.get(2), &mut kept) {
+            kept.listen();
+        }
+        if ready[1] {
             signals.read_signal().context("read a signal")?;
             bail!("interrupted");
         }
@@ -209,58 +214,4 @@ fn script_mount(script: &Heredoc, scratch: &Path) -> Result<Mount> {
     fs::write(&file, &script.content).with_context(|| format!("write {}", file.display()))?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
     Ok(Mount::bind(file, script_path(script)).read_only())
-}
-
-/// Where the command's streams lead: nothing to read, and what it prints to our standard error, as progress, or into a file
-/// in memory.
-struct Output {
-    input: OwnedFd,
-    output: OwnedFd,
-    keeps: bool,
-}
-
-impl Output {
-    fn new(keep: bool) -> Result<Output> {
-        // Not the host's /dev/null, whose mode and owner root inside could change: a pipe that nobody writes to.
-        let (input, _) = pipe_with(PipeFlags::CLOEXEC).context("make a pipe")?;
-        let output = match keep {
-            true => rustix::fs::memfd_create("output", rustix::fs::MemfdFlags::CLOEXEC).context("memfd_create")?,
-            false => progress_output()?,
-        };
-        Ok(Output { input, output, keeps: keep })
-    }
-
-    fn kept(&self) -> Result<Option<File>> {
-        self.keeps.then(|| self.output.try_clone().map(File::from)).transpose().context("duplicate the output")
-    }
-}
-
-impl Isolation for Output {
-    fn inside(&mut self, _: &Gate, _: &mut Process) -> Result<()> {
-        // A session of its own has no controlling terminal: ours, which it prints to, it could type into (TIOCSTI,
-        // CVE-2017-5226), and read as /dev/tty what is typed here.
-        setsid().context("begin a session")?;
-        dup2_stdin(&self.input)?;
-        dup2_stdout(&self.output)?;
-        dup2_stderr(&self.output)?;
-        Ok(())
-    }
-}
-
-/// Our standard error, as something to write to only: a descriptor of a terminal reads what is typed there, too.
-fn progress_output() -> Result<OwnedFd> {
-    let error = rustix::stdio::stderr();
-    if isatty(error) {
-        let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
-        return openat(CWD, "/proc/self/fd/2", flags, FileMode::empty()).context("open the terminal for writing");
-    }
-    error.try_clone_to_owned().context("duplicate standard error")
-}
-
-fn show(kept: &mut File) -> Result<()> {
-    let mut text = Vec::new();
-    kept.rewind()?;
-    kept.take(1 << 20).read_to_end(&mut text)?;
-    std::io::stderr().write_all(&text)?;
-    Ok(())
 }
