@@ -93,6 +93,17 @@ impl Container {
         }
     }
 
+    /// Gives it another name. Killed half-way it has both.
+    pub fn rename(&self, name: &str) -> Result<()> {
+        id::check_name(name)?;
+        let mut description = self.description()?;
+        ensure!(description.name != name, "it has this name already");
+        ensure!(self.claim(name)?, self.conflict(name));
+        let former = std::mem::replace(&mut description.name, name.to_string());
+        self.write("container.json", &description)?;
+        fs::remove_file(self.root.names().join(&former)).with_context(|| format!("give the name {former} back"))
+    }
+
     fn conflict(&self, name: &str) -> anyhow::Error {
         let owner = read_name(&self.root.names().join(name)).unwrap_or_default();
         let owner = id::short(&owner);

@@ -285,3 +285,87 @@ fn a_monitor_without_descriptors_left_rests() {
         host.minidocker(["rm", "full"]).assert().success();
     });
 }
+
+#[test]
+fn waited_for_renamed_and_restarted() {
+    host(|host| {
+        detached(host, "first", &[], &["payload", "trap", "USR1", "TERM"]);
+        wait_for_log(host, "first", "ready");
+        let waiting = host.start("minidocker", ["wait", "first"]);
+        detached(host, "taken", &[], &["sh", "-c", "exit 3"]);
+        wait_for_status(host, "taken", "exited");
+        let said = complaint(&host.minidocker(["rename", "first", "taken"]).assert().code(1));
+        assert!(said.contains("taken") && said.contains("in use"), "{said}");
+        host.minidocker(["rename", "first", "../up"]).assert().code(1);
+        host.minidocker(["rename", "first", "second"]).assert().success().stdout("");
+        host.minidocker(["inspect", "first"]).assert().code(1);
+        assert_eq!(inspect(host, "second")["Name"], "/second");
+        // The former name is free, and the new one is taken.
+        detached(host, "first", &[], &["true"]);
+        host.minidocker(["restart", "second"]).assert().success().stdout("second\n");
+        assert_eq!(waiting.wait().1, "11");
+        wait_for_log(host, "second", "ready\ngot SIGTERM\nready");
+        host.minidocker(["kill", "-s", "USR1", "second"]).assert().success();
+        host.minidocker(["wait", "second", "taken"]).assert().success().stdout("10\n3\n");
+        host.minidocker(["wait", "never-heard-of"]).assert().code(1);
+        host.minidocker(["create", "--name", "made", "suite", "true"]).assert().success();
+        host.minidocker(["wait", "made"]).assert().success().stdout("0\n");
+        host.minidocker(["rm", "first", "second", "taken", "made"]).assert().success();
+        assert!(fs::read_dir(host.root().join("names")).expect("the names").next().is_none());
+    });
+}
+
+/// With --rm it is the monitor that gives the name back: the one that it has by then.
+#[test]
+fn renamed_while_it_runs() {
+    host(|host| {
+        detached(host, "before", &["--rm"], &["payload", "wait"]);
+        wait_for_log(host, "before", "ready");
+        host.minidocker(["rename", "before", "after"]).assert().success();
+        host.minidocker(["stop", "after"]).assert().success();
+        eventually("it is gone", || text(&host.minidocker(["ps", "-aq"]).assert().success()).is_empty());
+        assert!(fs::read_dir(host.root().join("names")).expect("the names").next().is_none());
+    });
+}
+
+#[test]
+fn attached_to_from_anywhere() {
+    host(|host| {
+        detached(host, "talk", &["-i"], &["sh", "-c", "while read line; do echo \"heard $line\"; done; exit 7"]);
+        host.minidocker(["attach", "talk"]).write_stdin("one\ntwo\n").assert().code(7).stdout("heard one\nheard two\n");
+        let said = complaint(&host.minidocker(["attach", "talk"]).assert().code(1));
+        assert!(said.contains("not running"), "{said}");
+        host.minidocker(["rm", "talk"]).assert().success();
+    });
+}
+
+#[test]
+fn made_first_and_started_later() {
+    host(|host| {
+        host.load_image();
+        let id = text(&host.minidocker(["create", "--name", "later", "suite", "echo", "hello"]).assert().success());
+        assert_eq!(id.len(), 64);
+        assert_eq!(inspect(host, "later")["State"]["Status"], "created");
+        host.minidocker(["start", "-a", "later"]).assert().success().stdout("hello\n");
+        host.minidocker(["rm", "later"]).assert().success();
+        host.minidocker(["create", "--cap-add", "NONSENSE", "suite", "true"]).assert().code(125);
+        host.minidocker(["ps", "-aq"]).assert().success().stdout("");
+    });
+}
+
+#[test]
+fn ports_are_listed() {
+    host(|host| {
+        host.load_image();
+        let run =
+            ["run", "-d", "--name", "web", "-p", "127.0.0.1:8080:80", "-p", "8053:53/udp", "suite", "payload", "wait"];
+        host.minidocker(run).assert().success();
+        let all = text(&host.minidocker(["port", "web"]).assert().success());
+        assert_eq!(all, "80/tcp -> 127.0.0.1:8080\n53/udp -> 0.0.0.0:8053");
+        host.minidocker(["port", "web", "80"]).assert().success().stdout("127.0.0.1:8080\n");
+        host.minidocker(["port", "web", "53/udp"]).assert().success().stdout("0.0.0.0:8053\n");
+        host.minidocker(["port", "web", "81"]).assert().code(1);
+        host.minidocker(["port", "web", "http"]).assert().code(1);
+        host.minidocker(["rm", "-f", "web"]).assert().success();
+    });
+}

@@ -29,6 +29,7 @@ mod lifecycle;
 mod limits;
 mod messages;
 mod network;
+mod ordinary;
 mod privileges;
 mod run;
 mod sharing;

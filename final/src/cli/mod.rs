@@ -1,5 +1,6 @@
 //! The command line: one command, one file.
 
+pub mod attach;
 pub mod build;
 pub mod create;
 pub mod describe;
@@ -11,8 +12,11 @@ pub mod kill;
 pub mod load;
 pub mod logs;
 pub mod pause;
+pub mod port;
 pub mod ps;
 pub mod pull;
+pub mod rename;
+pub mod restart;
 pub mod rm;
 pub mod rmi;
 pub mod run;
@@ -26,6 +30,7 @@ pub mod top;
 pub mod update;
 pub mod version;
 pub mod volume;
+pub mod wait;
 
 use std::ffi::OsString;
 use std::panic::resume_unwind;
@@ -78,8 +83,18 @@ enum Command {
     Logs(logs::Logs),
     /// Run another command in a running container
     Exec(exec::Exec),
+    /// Connect with a running container's main process
+    Attach(attach::Attach),
     /// Start stopped containers again
     Start(start::Start),
+    /// Stop containers and start them again
+    Restart(restart::Restart),
+    /// Wait until containers have ended, and print their exit statuses
+    Wait(wait::Wait),
+    /// Give a container another name
+    Rename(rename::Rename),
+    /// List the ports that a container publishes
+    Port(port::Port),
     /// Ask containers to stop, and kill those that do not
     Stop(stop::Stop),
     /// Send containers a signal
@@ -171,7 +186,12 @@ pub fn run(cli: Cli, monitor: Option<Result<Summoned>>) -> Result<i32> {
         Command::Ps(args) => ps::run(&root, &args),
         Command::Logs(args) => logs::run(&root, &args),
         Command::Exec(args) => exec::run(&root, args),
+        Command::Attach(args) => attach::run(&root, &args),
         Command::Start(args) => start::run(&root, &args),
+        Command::Restart(args) => restart::run(&root, &args),
+        Command::Wait(args) => wait::run(&root, &args),
+        Command::Rename(args) => rename::run(&root, &args),
+        Command::Port(args) => port::run(&root, &args),
         Command::Stop(args) => stop::run(&root, &args),
         Command::Kill(args) => kill::run(&root, &args),
         Command::Pause(args) => pause::pause(&root, &args),

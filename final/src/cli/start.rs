@@ -35,9 +35,7 @@ pub fn run(root: &Root, args: &Start) -> Result<i32> {
     container::tidy(root)?;
     if !args.attach && !args.interactive {
         return for_each(&args.containers, |name| {
-            if let Some(monitor) = begin(root, name, Wishes::default())? {
-                started(&monitor).map_err(|error| named(error, name))?;
-            }
+            start(root, name)?;
             say(name)
         });
     }
@@ -53,6 +51,14 @@ pub fn run(root: &Root, args: &Start) -> Result<i32> {
         End::Exited(code) => Ok(code),
         End::Detached => Ok(0),
     }
+}
+
+/// Starts a container in the background. One that runs already is left.
+pub fn start(root: &Root, name: &str) -> Result<()> {
+    if let Some(monitor) = begin(root, name, Wishes::default())? {
+        started(&monitor).map_err(|error| named(error, name))?;
+    }
+    Ok(())
 }
 
 /// Starts a container's monitor; `None` if the container runs already, which is no error.

@@ -28,12 +28,15 @@ pub struct Stop {
 /// Carries the command out.
 pub fn run(root: &Root, args: &Stop) -> Result<i32> {
     let signal = args.signal.as_deref().map(signal_number).transpose()?;
-    let timeout = args.time.map(|seconds| match u64::try_from(seconds) {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => Duration::from_secs(u64::from(u32::MAX)), // longer than any machine is up
-    });
+    let timeout = args.time.map(patience);
     for_each_at_once(&args.containers, |name| {
         let container = Container::find(root, name)?;
         life::stop(&container, timeout, signal).with_context(|| format!("cannot stop {name}"))
     })
+}
+
+/// How long `-t` waits: negative numbers for ever.
+pub fn patience(seconds: i64) -> Duration {
+    // Longer than any machine is up.
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::from(u32::MAX)))
 }
