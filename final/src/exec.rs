@@ -72,11 +72,19 @@ pub fn assemble(exec: &ExecDescription, container: &Description, init: Pid) -> R
     Ok((Container::new(process, isolations, network::undo).patience(PATIENCE), ends))
 }
 
-/// The container's own, or with `--privileged` all there are. Resource limits stay the container's.
+/// The container's own, or with `--privileged` all there are. What is no power to be given stays the container's: limits of
+/// resources, groups, and the promise that nobody gains rights.
 fn settings(exec: &ExecDescription, container: &Description) -> Result<Settings> {
     if !exec.privileged {
         return Ok(container.privileges.clone());
     }
     let all = PrivilegeArgs { privileged: true, ..PrivilegeArgs::default() };
-    Ok(Settings { ulimits: container.privileges.ulimits.clone(), ..all.settings()? })
+    let own = &container.privileges;
+    Ok(Settings {
+        ulimits: own.ulimits.clone(),
+        groups: own.groups.clone(),
+        no_new_privileges: own.no_new_privileges,
+        oom_score_adj: own.oom_score_adj,
+        ..all.settings()?
+    })
 }

@@ -342,3 +342,51 @@ fn settings_of_the_containers_own_namespaces() {
         bad(host, &["--network", "host", "--sysctl", "net.ipv4.ip_forward=1"], &["--network host"]);
     });
 }
+
+#[test]
+fn privileged_is_a_container_no_longer() {
+    host(|host| {
+        let says = |args: &[&str], script: &str| text(&run(host, args, &["sh", "-c", script]).assert().success());
+        let covers = "grep -c ' /proc/' /proc/mounts; true";
+        assert_ne!(says(&[], covers), "0");
+        assert_eq!(says(&["--privileged"], covers), "0");
+        assert_eq!(says(&["--security-opt", "systempaths=unconfined"], covers), "0");
+        // Root inside may mount, and write to the kernel's own files and to its cgroups.
+        says(&["--privileged"], "mount -t tmpfs x /tmp && echo x > /tmp/x");
+        let places = "grep -E ' /sys( |/fs/cgroup)' /proc/mounts | grep -vc ' rw,'; true";
+        assert_eq!(says(&["--privileged"], places), "0");
+        let own = "d=/sys/fs/cgroup/pids; test -d $d || d=/sys/fs/cgroup; mkdir $d/own && rmdir $d/own && echo made";
+        assert_eq!(says(&["--privileged"], own), "made");
+        run(host, &[], &["sh", "-c", own]).assert().failure().stderr(predicate::str::contains("Read-only"));
+        // The other two that Docker has, where there is nothing to be unconfined from.
+        for option in ["label=disable", "apparmor=unconfined", "label:disable"] {
+            says(&["--security-opt", option], "true");
+        }
+        bad(host, &["--security-opt", "apparmor=docker-default"], &["apparmor", "not supported"]);
+    });
+}
+
+/// CVE-2024-21626: whatever way a process comes in, it has its three streams and nothing else.
+#[test]
+fn three_descriptors_and_no_more() {
+    host(|host| {
+        detached(host, "base", &[], &["payload", "wait"]);
+        wait_for_log(host, "base", "ready");
+        let numbers = |said: String| {
+            said.lines().filter_map(|line| line.split(' ').next()?.trim().parse::<i32>().ok()).collect::<Vec<_>>()
+        };
+        for args in [&[][..], &["-t"], &["-i"], &["--init"], &["-u", "user"]] {
+            assert_eq!(
+                numbers(text(&run(host, args, &["payload", "fds"]).assert().success())),
+                [0, 1, 2],
+                "run {args:?}"
+            );
+        }
+        for args in [&[][..], &["-t"], &["-i"], &["--privileged"], &["-u", "user"]] {
+            let mut exec = host.minidocker(["exec"]);
+            let said = text(&exec.args(args).args(["base", "payload", "fds"]).assert().success());
+            assert_eq!(numbers(said), [0, 1, 2], "exec {args:?}");
+        }
+        host.minidocker(["rm", "-f", "base"]).assert().success();
+    });
+}
