@@ -1,3 +1,5 @@
+//! See `fuzz::dockerfile`.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::dockerfile(data));

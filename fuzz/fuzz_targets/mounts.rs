@@ -1,3 +1,5 @@
+//! See `fuzz::mounts`.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::mounts(data));
