@@ -215,7 +215,7 @@ pub fn remove(container: &Container, force: bool, volumes: OwnVolumes) -> Result
 
 /// The main process, unless its number is another one's by now.
 fn process(state: &State) -> Result<Option<OwnedFd>> {
-    let Some(pid) = Pid::from_raw(state.pid) else { return Ok(None) };
+    let Some(pid) = Pid::from_raw(state.pid.max(0)) else { return Ok(None) };
     match pidfd_open(pid, PidfdFlags::empty()) {
         // The descriptor first, the look after: it is held by then and cannot change.
         Ok(process) if process_started(state.pid) == Some(state.pid_started) => Ok(Some(process)),

@@ -57,7 +57,7 @@ impl Delegated {
 
     /// Removes what an engine leaves in the user's cgroup as long as that is there: the leaf for those who stood in the way.
     pub fn tidy(&self) {
-        for leaf in self.cgroup.iter().flat_map(|cgroup| fs::read_dir(cgroup)).flatten().flatten() {
+        for leaf in self.cgroup.iter().flat_map(fs::read_dir).flatten().flatten() {
             if leaf.file_name() == "init" {
                 cgroups::below(&leaf.path()).iter().for_each(|directory| drop(fs::remove_dir(directory)));
             }
