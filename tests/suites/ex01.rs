@@ -15,7 +15,7 @@ use suite::exercise::{Exercise, Ran};
 use suite::{Background, exercise};
 
 /// No pid namespace of its own: that is exercise 1.3.
-const AMONG_US: [&str; 2] = ["--share", "pid"];
+const AMONG_US: [&str; 2] = ["--pid", "host"];
 
 /// [`AMONG_US`] and these.
 fn among_us<'a>(options: &[&'a str]) -> Vec<&'a str> {
