@@ -44,25 +44,22 @@ pub fn parse_cpus(text: &str) -> Result<u64> {
 
 /// A size for people, in four digits at most: `1.5GiB`, `64MiB`, `312B`.
 pub fn format_bytes(bytes: u64) -> String {
-    let mut size = bytes as f64;
-    for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
+    let (mut size, mut unit) = (bytes as f64, "B");
+    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
         if size < 1024.0 {
-            let digits = if size >= 1000.0 {
-                0
-            } else if size >= 100.0 {
-                1
-            } else if size >= 10.0 {
-                2
-            } else {
-                3
-            };
-            let text = format!("{size:.digits$}");
-            let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-            return format!("{text}{unit}");
+            break;
         }
-        size /= 1024.0;
+        (size, unit) = (size / 1024.0, larger);
     }
-    format!("{size:.1}PiB")
+    let digits = match size {
+        1000.0.. => 0,
+        100.0.. => 1,
+        10.0.. => 2,
+        _ => 3,
+    };
+    let text = format!("{size:.digits$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{unit}")
 }
 
 /// Splits `12.34` into 12 and 0.34, the latter in units of 10^-`digits`. `None` if it is no such number, or if its
@@ -152,6 +149,8 @@ mod tests {
             assert_eq!(format_bytes(bytes), text);
         }
         assert_eq!(format_bytes(123_456_789), "117.7MiB");
+        assert_eq!(format_bytes(1_137_272_633_174_369), "1.01PiB");
+        assert_eq!(format_bytes(u64::MAX), "16EiB");
     }
 
     proptest! {
