@@ -1,9 +1,12 @@
 //! An ordinary user to whom a cgroup was delegated (`cgroup-v2.rst`, "Delegation").
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 use suite::{Host, host, skip};
 
@@ -18,7 +21,7 @@ fn delegate(host: &Host) {
     if !host.cgroup2() {
         skip("v1 cannot be delegated safely; that limits are refused there is another test");
     }
-    fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids +cpu").expect("hand controllers down");
+    fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids +cpu -cpuset").expect("hand controllers down");
     fs::create_dir(OURS).expect("make a cgroup");
     fs::write(format!("{OURS}/memory.max"), "536870912").expect("limit it");
     for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
@@ -38,9 +41,16 @@ fn inside(host: &Host, line: &str) -> assert_cmd::Command {
     assert_cmd::Command::from_std(command)
 }
 
-/// What is left below it is the user's own leaf, where the shell stands that was in the way.
+/// What is left below it is the user's own leaf, where the shell stands that was in the way, and for a moment a monitor
+/// that has told how its container ended and still deletes its files.
 fn take_back() {
-    let _ = fs::remove_dir(format!("{OURS}/init"));
+    let leaf = format!("{OURS}/init");
+    for _ in 0..100 {
+        match fs::remove_dir(&leaf) {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => sleep(Duration::from_millis(100)),
+            _ => break,
+        }
+    }
     fs::remove_dir(OURS).expect("remove the user's cgroup: something else was left in it");
 }
 
