@@ -38,11 +38,16 @@ pub fn page(chapters: &[Chapter]) -> String {
         };
         for chapter in part {
             let title = format!("{}. {}", chapter.number, chapter.title);
-            row(&mut now, chapter.minutes() * READING, &title, "read, and run what is read");
-            row(&mut now, chapter.minutes(), &title, &format!("{} exercises", chapter.exercises.len()));
-            if now - since >= STRETCH {
-                row(&mut now, 15, "", "break");
-                since = now;
+            let exercises = format!("{} exercises", chapter.exercises.len());
+            for (minutes, what) in
+                [(chapter.minutes() * READING, "read, and run what is read"), (chapter.minutes(), &exercises)]
+            {
+                // Before what comes next, so that none stands at the end.
+                if now - since >= STRETCH {
+                    row(&mut now, 15, "", "break");
+                    since = now;
+                }
+                row(&mut now, minutes, &title, what);
             }
         }
         text.push('\n');
