@@ -375,7 +375,7 @@ fn only_usual_devices(portrait: &mut Portrait) {
 }
 
 /// runc, asked for no capability that root has not on this machine (some virtual machines take CAP_SYS_RESOURCE): Docker cuts
-/// the list down itself since version 23, and Debian's fails.
+/// the list down itself since version 23 (moby #42933), and Debian 12's, which is 20.10, fails.
 const RUNTIME: &str = r#"#!/bin/sh
 for word; do
     case $last in --bundle) file=$word/config.json ;; --process) file=$word ;; esac
