@@ -117,7 +117,7 @@ fn names_do_not_lead_out() {
         stay_inside(
             host,
             &[
-                ("absolute (CVE-2018-15664)", vec![file(&absolute, "evil")]),
+                ("absolute", vec![file(&absolute, "evil")]),
                 ("two slashes", vec![file(&format!("/{absolute}"), "evil")]),
                 ("up", vec![file("../canary/file", "evil")]),
                 ("up, later", vec![directory("a/"), file("a/../../canary/file", "evil")]),
@@ -159,11 +159,11 @@ fn links_are_no_stepping_stones() {
         stay_inside(
             host,
             &[
-                ("below a link up (CVE-2017-1002101)", vec![link("l", "../canary"), file("l/file", "evil")]),
-                ("below an absolute link", vec![link("l", &outside), file("l/file", "evil")]),
+                ("below a link up (CVE-2014-6407)", vec![link("l", "../canary"), file("l/file", "evil")]),
+                ("below an absolute link (CVE-2014-9356)", vec![link("l", &outside), file("l/file", "evil")]),
                 ("by two links", vec![link("a", ".."), link("b", "a/canary"), file("b/file", "evil")]),
                 ("a link to itself", vec![link("l", "l"), file("l/file", "evil")]),
-                ("by /proc (CVE-2024-21626)", vec![link("l", "/proc/self/cwd"), file("l/canary/file", "evil")]),
+                ("by /proc", vec![link("l", "/proc/self/cwd"), file("l/canary/file", "evil")]),
                 ("by a descriptor", vec![link("l", "/proc/self/fd/3"), file("l/../canary/file", "evil")]),
                 ("onto a link", vec![link("l", &file_outside), file("l", "evil")]),
                 ("a directory onto a link: its mode (RUSTSEC-2026-0067)", vec![link("l", &outside), directory("l/")]),

@@ -95,7 +95,7 @@ fn no_such_user() {
         host.load_image();
         bad(host, &["run", "--rm", "-u", "nobody-here", "suite", "true"], 125, &["nobody-here"]);
         bad(host, &["run", "--rm", "-u", "0:no-group", "suite", "true"], 125, &["no-group"]);
-        // Never a name: CVE-2024-40635 and its like.
+        // Never a name: CVE-2026-46680 and its like.
         for number in ["4294967295", "4294967296", "-1", "99999999999999999999"] {
             let assert =
                 host.minidocker(["run", "--rm", &format!("--user={number}"), "suite", "true"]).assert().code(125);

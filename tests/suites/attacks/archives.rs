@@ -111,7 +111,7 @@ fn the_manifest_of_an_archive_names_the_hosts_files() {
     });
 }
 
-/// CVE-2018-15664's like in a build: the context has links that lead out of it, and `COPY` and `ADD` follow them.
+/// The context of a build has links that lead out of it, and `COPY` and `ADD` follow them (CWE-59).
 #[test]
 fn a_link_in_a_builds_context_leads_out() {
     host(|host| {
@@ -141,7 +141,8 @@ fn a_link_in_a_builds_context_leads_out() {
     });
 }
 
-/// CVE-2024-23652: a `RUN` leaves links where the builder goes on: `COPY` and `WORKDIR` write through them.
+/// A `RUN` leaves links where the builder goes on: `COPY` and `WORKDIR` write through them (CVE-2014-9356; in CVE-2024-23652
+/// the builder removed a file of the host that way).
 #[test]
 fn a_build_writes_through_links_that_its_run_has_left() {
     host(|host| {
@@ -166,7 +167,8 @@ fn a_build_writes_through_links_that_its_run_has_left() {
     });
 }
 
-/// A `RUN` is a container as any: what it may not do in `run` it may not do in a build, and what it leaves running ends.
+/// A `RUN` is a container as any: what it may not do in `run` it may not do in a build (CVE-2024-23653 gave a build more), and
+/// what it leaves running ends.
 #[test]
 fn a_run_of_a_build_has_more_power_than_a_container() {
     host(|host| {

@@ -100,7 +100,7 @@ fn the_clock_is_set() {
     host(|host| refused(host, &["settimeofday", "clock_settime"]));
 }
 
-/// CVE-2022-0185 was in fsopen: something is mounted, by the old calls or by the new ones.
+/// CVE-2022-0185 was in fsconfig, behind fsopen: something is mounted, by the old calls or by the new ones.
 #[test]
 fn something_is_mounted() {
     let names = &[

@@ -81,7 +81,8 @@ fn sys_is_a_link() {
     });
 }
 
-/// CVE-2026-41579, CVE-2026-47766: `/dev` is a link, so that device nodes are made on the host.
+/// CVE-2026-41579, CVE-2026-47766: `/dev` is a link, so that what the engine makes and removes there is made and removed on
+/// the host.
 #[test]
 fn dev_is_a_link() {
     host(|host| {
@@ -141,7 +142,7 @@ fn dev_console_is_a_link() {
     });
 }
 
-/// CVE-2025-52881, and every link to come: `/etc` and the files in it that the engine provides are links, directories, FIFOs.
+/// CVE-2015-3629, and every link to come: `/etc` and the files in it that the engine provides are links, directories, FIFOs.
 #[test]
 fn files_that_the_engine_provides_are_links() {
     host(|host| {
@@ -201,7 +202,8 @@ fn a_volumes_destination_is_a_link() {
     });
 }
 
-/// A working directory that has to be made lies behind a link: it is made inside or not at all.
+/// A working directory that has to be made lies behind a link: it is made inside or not at all. (CVE-2024-45310 made empty
+/// directories outside, in the place of a mountpoint.)
 #[test]
 fn a_working_directory_is_made_behind_a_link() {
     host(|host| {
@@ -213,7 +215,7 @@ fn a_working_directory_is_made_behind_a_link() {
     });
 }
 
-/// CVE-2019-16884: a mount that covers `/proc`, written as plainly or as crookedly as you like, and one that reaches it by a
+/// CVE-2015-3631, CVE-2019-16884: a mount that covers `/proc`, written as plainly or as crookedly as you like, and one that reaches it by a
 /// link of the image.
 #[test]
 fn a_volume_covers_proc() {
@@ -239,8 +241,7 @@ fn a_volume_covers_proc() {
     });
 }
 
-/// CVE-2019-14271 and its kin: users and groups are looked up in the image's files, which are links to the host's, or to
-/// something that has no end.
+/// Users and groups are looked up in the image's files, which are links to the host's (CWE-59).
 #[test]
 fn passwd_and_group_are_links_to_the_hosts() {
     host(|host| {

@@ -31,7 +31,7 @@ const WRITABLE: &[&str] = &[
 ];
 
 /// `core_pattern`, `modprobe` and `uevent_helper` are programs that the kernel starts outside, as root; `sysrq-trigger` ends the
-/// machine. (Felix Wilhelm's and many others' way out; CVE-2025-52881 ends here.)
+/// machine. (CVE-2015-3630 left some of it writable; CVE-2025-52881 ends here.)
 #[test]
 fn what_configures_the_kernel_is_written_to() {
     host(|host| {
@@ -88,7 +88,8 @@ fn what_tells_of_the_machine_is_read() {
     });
 }
 
-/// CVE-2022-0492: on cgroup v1 whoever may write to `release_agent` names a program that the kernel starts outside.
+/// CVE-2022-0492: on cgroup v1 whoever may write to `release_agent` names a program that the kernel starts outside. (Felix
+/// Wilhelm showed it in 2019, from a privileged container.)
 #[test]
 fn a_release_agent_is_named() {
     host(|host| {

@@ -10,7 +10,7 @@ use super::trap::{Trap, file, link, remove};
 use crate::expect::{complaint, fact, text};
 use crate::lifecycle::{detached, wait_for_log};
 
-/// CVE-2024-40635, CVE-2026-46680: a number that does not fit becomes 0.
+/// CVE-2024-40635: a number that does not fit becomes 0.
 #[test]
 fn a_user_out_of_range_becomes_root() {
     host(|host| {
@@ -28,7 +28,7 @@ fn a_user_out_of_range_becomes_root() {
             "1000:-1",
         ] {
             let user_flag = format!("--user={user}");
-            // CVE-2026-30892 is the same in `exec`.
+            // And in `exec`, where crun took even 1 for 0 (CVE-2026-30892).
             let run = trap.run(&[&user_flag], &["id", "-u"]).assert().failure();
             let exec = host.minidocker(["exec", &user_flag, "base", "id", "-u"]).assert().failure();
             for refused in [run, exec] {
@@ -44,7 +44,8 @@ fn a_user_out_of_range_becomes_root() {
     });
 }
 
-/// CVE-2016-3697: the image has a user whose *name* is a number, with the ids of root.
+/// CVE-2016-3697, CVE-2026-46680: the image has a user whose *name* is a number, one that fits or one that does not, with the
+/// ids of root.
 #[test]
 fn a_users_name_is_a_number() {
     host(|host| {
@@ -92,7 +93,8 @@ fn passwd_and_group_have_no_end() {
     });
 }
 
-/// CVE-2022-36109, CVE-2014-8989 in part: groups of whoever started the engine stay with the process.
+/// Groups of whoever started the engine stay with the process (CWE-271), or its own group is not among those that it has
+/// (CVE-2022-36109: it could be left, and with it what the group is forbidden).
 #[test]
 fn groups_of_the_caller_are_kept() {
     host(|host| {
