@@ -21,7 +21,7 @@ pub struct Credentials {
 impl Credentials {
     /// Takes these ids on, for good. The groups go first: the right to set them goes with the user id.
     ///
-    /// The supplementary groups are set even when there are none: those of the caller would stay (CVE-2022-36109). In a
+    /// The supplementary groups are set even when there are none: those of the caller would stay (`credentials(7)`). In a
     /// user namespace with one mapped id `setgroups(2)` is forbidden (CVE-2014-8989): nobody can be in further groups
     /// there, and the process is left in those that the namespace's maker had.
     pub fn assume(&self) -> Result<()> {

@@ -145,7 +145,7 @@ impl Isolation for Join {
 /// moment (`cgroup_threadgroup_rwsem`, taken for writing) and begins with waiting for an RCU grace period: 5 to 15 ms
 /// on a machine that does anything else, though only 3 µs when measured in a loop. Two ways do without the lock: to be
 /// born in the cgroup (v2, Linux 5.7), and, in v1, a thread that moves itself alone, by writing 0 to `tasks` (Linux
-/// 5.4). The child has one thread. It is the one who opened the file whose rights count.
+/// 5.5). The child has one thread. It is the one who opened the file whose rights count.
 #[derive(Default)]
 struct Entrance {
     /// Given away at the birth: what the child does not need to hold, no one inside can take from it.

@@ -4,7 +4,7 @@
 //! link to the host's `/etc`, and `data/..` may be turned into something else between a check and its use. So a path in a
 //! container is never joined to the path of its root. It is resolved with `openat2(RESOLVE_IN_ROOT)`, which treats the root
 //! as `/` at every step (absolute links and `..` included), and what comes back is used as an fd (`openat2(2)`; the attacks
-//! are CVE-2017-1002101, CVE-2019-14271, CVE-2021-30465 and many more).
+//! are CVE-2017-1002101, CVE-2018-15664, CVE-2021-30465 and many more).
 //!
 //! All functions here return [`io::Error`], so that a caller can decide by the error's kind; the caller adds what it wanted.
 

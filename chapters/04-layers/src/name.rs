@@ -36,8 +36,8 @@ pub enum Target {
 impl Target {
     /// Understands a name out of an archive.
     ///
-    /// A leading `/` is dropped, as tar has done since 1979. `..` is refused: no writer of layers makes it, and every engine
-    /// that tried to make sense of it had its escape (CVE-2018-15664, CVE-2019-14271 and older).
+    /// A leading `/` is dropped, as tar does. `..` is refused: no writer of layers makes it, and unpackers that tried to make
+    /// sense of names that lead out had their escapes (CWE-22; by links CVE-2014-6407 and CVE-2014-9356).
     pub fn parse(name: &[u8]) -> Result<Target> {
         let shown = || String::from_utf8_lossy(name);
         ensure!(!name.contains(&0), "the name {:?} contains a NUL", shown());

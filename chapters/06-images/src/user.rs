@@ -70,9 +70,9 @@ pub struct ResolvedUser {
 
 /// Looks a user up inside `root`.
 ///
-/// Digits are an id, whoever may be called so in the passwd file, and an id out of range is an error, never a name
-/// (CVE-2024-40635: a name that no file had fell through to root). Without a group in the spec, the user's own group and
-/// those that list the user apply.
+/// Digits are an id, whoever may be called so in the passwd file (CVE-2016-3697), and an id out of range is an error: not 0
+/// (CVE-2024-40635), and not a name that the image may have in its file (CVE-2026-46680). Without a group in the spec, the
+/// user's own group and those that list the user apply.
 pub fn resolve_user(root: BorrowedFd<'_>, spec: &str) -> Result<ResolvedUser> {
     let (user, group) = match spec.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),

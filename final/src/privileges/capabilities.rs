@@ -1,7 +1,7 @@
 //! What root inside may do: root's power in pieces, `capabilities(7)`.
 //!
 //! A container's root is the host's root with most of its power taken away. Docker leaves fourteen capabilities; the
-//! list is a compromise of 2013 that every image has been written against since.
+//! list is an old compromise, and every image has been written against it.
 
 use std::fmt;
 

@@ -146,7 +146,7 @@ impl Entry {
         let mut rule = |conditions: Vec<Condition>| {
             rules.push(Rule { calls: calls.clone().into(), action, conditions: Cow::Owned(conditions), applies });
         };
-        // Several conditions on the same argument mean "or": so has runc read them since 2016, and profiles rely on it.
+        // Several conditions on the same argument mean "or": so runc reads them (on purpose since its #1616, of 2017), and profiles rely on it.
         let repeated = |one: &Condition| conditions.iter().filter(|other| other.argument == one.argument).count() > 1;
         if conditions.iter().any(repeated) {
             conditions.iter().for_each(|condition| rule(vec![*condition]));
