@@ -15,8 +15,8 @@ use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest in the registries' spelling: `sha256:` and 64 lower-case hex digits.
 ///
-/// The image-spec knows other algorithms; no registry in use serves them, and a name we cannot check is no name, so they
-/// are refused. Because every value went through the parser, [`Digest::hex`] is always safe as a file name.
+/// The image-spec knows other algorithms, which hardly an image uses, and a name we cannot check is no name, so they are
+/// refused. Because every value went through the parser, [`Digest::hex`] is always safe as a file name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(String);

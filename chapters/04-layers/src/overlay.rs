@@ -24,7 +24,7 @@ use crate::privilege::OverlayXattrs;
 /// `statfs(2)`'s `f_type` of an overlay.
 const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
 
-/// Overlayfs stacks so many layers (`OVL_MAX_STACK`). Docker stops at 128.
+/// Overlayfs stacks so many layers (`OVL_MAX_STACK`). Docker's overlay2 stops at 128.
 const MAX_LAYERS: usize = 500;
 
 /// A string given to `fsconfig(2)` may be this long, without its NUL.

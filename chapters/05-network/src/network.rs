@@ -269,7 +269,7 @@ fn namespace_of(target: &str) -> Result<OwnedFd> {
 }
 
 /// Whether frames between ports of a bridge pass the rules for IP packets, too (the module `br_netfilter`, which Docker
-/// and Kubernetes load). A container that calls itself by the host's address is then answered on the port it asked from.
+/// or Kubernetes may have loaded). A container that calls itself by the host's address is then answered on the port it asked from.
 fn bridge_is_filtered() -> bool {
     fs::read("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|text| text.starts_with(b"1"))
 }

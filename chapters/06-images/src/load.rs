@@ -20,7 +20,7 @@ use crate::manifest::{
 };
 use crate::{ImageConfig, Reference, Store};
 
-/// The most files that an archive may have. Docker's have a few for each layer, and at most 127 layers.
+/// The most files that an archive may have. Docker's have a few for each layer, and its overlay2 driver stops at 128.
 const MAX_ENTRIES: usize = 1 << 16;
 /// The most links from one name to the next.
 const MAX_LINKS: usize = 8;

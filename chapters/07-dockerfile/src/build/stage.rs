@@ -13,7 +13,7 @@ use super::cache::{BuiltLayer, Made};
 use super::metadata;
 use super::scope::Args;
 
-/// Docker's limit, and that of a mount with that many lower directories on older kernels.
+/// What every storage driver of Docker takes (overlay2 stacks 128), so that the image runs there too.
 const MAX_LAYERS: usize = 127;
 
 /// The image as it is so far.
