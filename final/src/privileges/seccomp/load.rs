@@ -18,8 +18,9 @@ pub struct Filter {
 /// Puts the calling thread, and all that comes after it, under the filter. It can never be taken off.
 ///
 /// The kernel asks for no_new_privs or for CAP_SYS_ADMIN in the thread's user namespace: or else a set-uid program could
-/// be put under a filter that makes its `setuid` fail unnoticed. Speculation is not turned off (that is
-/// SECCOMP_FILTER_FLAG_SPEC_ALLOW's opposite, the default since 5.16), nor are other threads touched: there are none.
+/// be put under a filter that makes its `setuid` fail unnoticed. No flag is set but the profile's. So before Linux 5.16 the
+/// kernel turns speculation off for the thread as well, unless SECCOMP_FILTER_FLAG_SPEC_ALLOW is among them; since then it
+/// leaves that to `prctl(2)`. Other threads are not touched: there are none.
 pub fn load(filter: &Filter) -> Result<()> {
     let program = sock_fprog { len: filter.program.len() as u16, filter: filter.program.as_ptr().cast_mut() };
     let flags = c_ulong::from(filter.flags);
