@@ -21,6 +21,7 @@ use crate::{Exit, Process, signals};
 /// Called in the child of `clone3`, with every descriptor above 2 marked close-on-exec.
 pub(crate) fn become_init(process: &Process) -> Result<()> {
     SigSet::all().thread_block().context("block the signals of pid 1")?;
+    show(process);
     // SAFETY: this process has one thread, so the child may do whatever it likes.
     match unsafe { fork() }.context("fork the payload")? {
         // Without a pid namespace to take the payload with it, whoever kills init would leave the payload behind.
@@ -29,7 +30,6 @@ pub(crate) fn become_init(process: &Process) -> Result<()> {
             // Our copies of the descriptors would hold the gate open, and the engine waits for it to close.
             // SAFETY: nothing of this process uses a descriptor above 2 from here on.
             unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
-            show(process);
             let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC).context("signalfd")?;
             exit_now(until_end(child, &signals).code())
         }
@@ -37,12 +37,16 @@ pub(crate) fn become_init(process: &Process) -> Result<()> {
 }
 
 /// Goes by the name of init, with the payload's environment: what stood there until now is the engine's.
+///
+/// Called before the fork. A payload that looks at its pid 1 at once may run before its parent does again, and would read
+/// the engine's environment, with whatever secret is in it.
 fn show(process: &Process) {
     let _ = prctl::set_name(c"init");
     if let Some(title) = process.title() {
         let words = ["init", "--"].map(Into::into).into_iter();
         let argv: Vec<_> = words.chain(process.argv.iter().cloned()).collect();
-        // SAFETY: this is a clone, with one thread, of the process that located them, and it looks at neither.
+        // SAFETY: this is a clone, with one thread, of the process that located them, and neither it nor its child, which
+        // executes the payload, looks at them.
         unsafe { title.show(&argv, &process.env) };
     }
 }
