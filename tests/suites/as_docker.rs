@@ -14,10 +14,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Deserialize;
 use suite::{Host, Terminal, eventually, host};
 
 use crate::expect::text;
+use here::{Here, only_usual_devices};
+
+mod here;
 
 const DATA: &str = include_str!("../data/docker.json");
 const DIFFERENCES: &str = include_str!("../data/docker-differences.json");
@@ -127,11 +131,11 @@ fn dockers_portraits() -> BTreeMap<String, Portrait> {
 }
 
 /// The same the other way.
-fn told_by_the_default(mut portraits: BTreeMap<String, Portrait>) -> BTreeMap<String, Portrait> {
+fn told_by_the_default(here: &Here, mut portraits: BTreeMap<String, Portrait>) -> BTreeMap<String, Portrait> {
     let base = portraits[DEFAULT].clone();
     for (_, portrait) in portraits.iter_mut().filter(|(name, _)| *name != DEFAULT) {
         let mut told = Portrait::new();
-        for (section, line, whose) in changes(&base, portrait) {
+        for (section, line, whose) in changes(here, &base, portrait) {
             let sign = if whose == "ours" { "+" } else { "-" };
             told.entry(section).or_default().insert(format!("{sign}{line}"));
         }
@@ -142,6 +146,7 @@ fn told_by_the_default(mut portraits: BTreeMap<String, Portrait>) -> BTreeMap<St
 
 /// A line of the file of differences. `*` stands for anything.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Difference {
     /// In which cases; all, if it says nothing.
     #[serde(default)]
@@ -151,8 +156,36 @@ struct Difference {
     docker: Option<String>,
     /// What we have and Docker has not.
     ours: Option<String>,
+    /// On which machines alone; on all, if it says nothing.
+    #[serde(rename = "where")]
+    place: Option<Place>,
     /// Why.
     reason: String,
+}
+
+/// What a machine has that another has not, and a difference needs.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Place {
+    /// cgroup v1, alone or beside v2.
+    CgroupV1,
+    /// An out-of-memory score that is raised and not ours to lower.
+    OomScore,
+    /// A hard limit on open files that an engine's own soft one fits below.
+    OpenFiles,
+    /// IPv6, in the kernel and switched on in new network namespaces.
+    Ipv6,
+}
+
+impl Place {
+    fn is(self, host: &Host, here: &Here) -> bool {
+        match self {
+            Place::CgroupV1 => !host.cgroup2(),
+            Place::OomScore => here.outside("identity", "oom_score_adj") != Some("0"),
+            Place::OpenFiles => here.open_files >= 1024,
+            Place::Ipv6 => here.outside("sysctls", "net/ipv6/conf/all/disable_ipv6") == Some("0"),
+        }
+    }
 }
 
 #[test]
@@ -163,15 +196,19 @@ fn what_a_container_can_tell_is_what_dockers_tells() {
         assert!(differences.iter().all(|difference| difference.reason.len() > 20), "a difference has a reason");
         let engine = Engine { command: vec![host.bin("minidocker").display().to_string()] };
         engine.prepare(host);
+        unlike_any_engines();
+        let here = Here::look();
+        let holds = |difference: &Difference| difference.place.is_none_or(|place| place.is(host, &here));
         let mut used = vec![false; differences.len()];
         let mut unexplained = Vec::new();
         for case in CASES {
             let theirs = docker.get(case.name).unwrap_or_else(|| panic!("no data for {}", case.name));
-            let ours = engine.portrait(host, case);
-            for (section, line, whose) in changes(theirs, &ours) {
+            let ours = engine.portrait(&here, case);
+            for (section, line, whose) in changes(&here, theirs, &ours) {
                 let explains = |difference: &Difference| {
                     let pattern = if whose == "docker" { &difference.docker } else { &difference.ours };
                     difference.section == section
+                        && holds(difference)
                         && (difference.cases.is_empty() || difference.cases.iter().any(|name| name == case.name))
                         && pattern.as_ref().is_some_and(|pattern| matches(pattern, &line))
                 };
@@ -187,13 +224,17 @@ fn what_a_container_can_tell_is_what_dockers_tells() {
             unexplained.len(),
             unexplained.join("\n")
         );
-        // On another kernel, or with cgroup v2 alone, some have nothing to differ in.
-        if !host.cgroup2() {
-            let stale = differences.iter().zip(used).filter(|(_, used)| !used);
-            let stale: Vec<&str> = stale.map(|(difference, _)| difference.reason.as_str()).collect();
-            assert!(stale.is_empty(), "reasons without a difference:\n{}", stale.join("\n"));
-        }
+        let stale = differences.iter().zip(used).filter(|(difference, used)| !used && holds(difference));
+        let stale: Vec<&str> = stale.map(|(difference, _)| difference.reason.as_str()).collect();
+        assert!(stale.is_empty(), "reasons without a difference:\n{}", stale.join("\n"));
     });
+}
+
+/// Gives this process, and so the engine, a limit on open files that is none an engine sets: only then can be told whether a
+/// container has the engine's or its own. A soft limit can always be lowered.
+fn unlike_any_engines() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("our own limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(1000), hard).expect("lower it");
 }
 
 #[test]
@@ -203,20 +244,22 @@ fn the_data_is_dockers() {
         if host.cgroup2() {
             suite::skip("the data is of a machine with cgroup v1");
         }
+        // Before the daemon, which has the virtual host forward packets.
+        let here = Here::look();
         let (docker, daemon) = start_dockerd(host);
         docker.prepare(host);
         let live: BTreeMap<String, Portrait> =
-            CASES.iter().map(|case| (case.name.to_owned(), docker.portrait(host, case))).collect();
+            CASES.iter().map(|case| (case.name.to_owned(), docker.portrait(&here, case))).collect();
         daemon.stop();
         if std::env::var_os("SUITE_DOCKER_DATA").is_some() {
-            let told = told_by_the_default(live);
+            let told = told_by_the_default(&here, live);
             panic!("@@data\n{}\n@@end", serde_json::to_string_pretty(&told).expect("text"));
         }
         let kept = dockers_portraits();
         let mut changed = Vec::new();
         for (name, portrait) in &live {
             let kept = kept.get(name).unwrap_or_else(|| panic!("no data for {name}"));
-            changed.extend(changes(kept, portrait).into_iter().map(|change| format!("{name}: {change:?}")));
+            changed.extend(changes(&here, kept, portrait).into_iter().map(|change| format!("{name}: {change:?}")));
         }
         assert!(changed.is_empty(), "the data is of another Docker:\n{}", changed.join("\n"));
     });
@@ -225,19 +268,19 @@ fn the_data_is_dockers() {
 /// Sections whose lines are `KEY VALUE` with keys that not every kernel has: only what both have is compared.
 const WHERE_PRESENT: [&str; 2] = ["masks", "sysctls"];
 
-/// `(section, line, whose)` of what only one of them has.
-fn changes(docker: &Portrait, ours: &Portrait) -> Vec<(String, String, &'static str)> {
+/// `(section, line, whose)` of what only one of them has on this machine.
+fn changes(here: &Here, docker: &Portrait, ours: &Portrait) -> Vec<(String, String, &'static str)> {
     let none = BTreeSet::new();
     let mut changes = Vec::new();
     let sections: BTreeSet<&String> = docker.keys().chain(ours.keys()).collect();
     for section in sections {
         let (theirs, own) = (docker.get(section).unwrap_or(&none), ours.get(section).unwrap_or(&none));
-        let key = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();
-        let counts = |line: &String, others: &BTreeSet<String>| {
-            !WHERE_PRESENT.contains(&section.as_str()) || others.iter().any(|other| key(other) == key(line))
-        };
+        let key = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
         let only = |one: &BTreeSet<String>, other: &BTreeSet<String>, whose: &'static str| -> Vec<_> {
-            let lines = one.difference(other).filter(|line| counts(line, other));
+            let meanings: BTreeSet<String> = other.iter().map(|line| here.meaning(section, line)).collect();
+            let keys: BTreeSet<String> = other.iter().map(|line| key(line)).collect();
+            let counts = |line: &str| !WHERE_PRESENT.contains(&section.as_str()) || keys.contains(&key(line));
+            let lines = one.iter().filter(|line| counts(line) && !meanings.contains(&here.meaning(section, line)));
             lines.map(|line| (section.clone(), line.clone(), whose)).collect()
         };
         changes.extend(only(theirs, own, "docker"));
@@ -273,7 +316,7 @@ impl Engine {
         assert_cmd::Command::from_std(self.command(&["load", "-i", &archive])).assert().success();
     }
 
-    fn portrait(&self, host: &Host, case: &Case) -> Portrait {
+    fn portrait(&self, here: &Here, case: &Case) -> Portrait {
         let payload = ["payload", "portrait"];
         let said = match case.exec {
             None => {
@@ -294,17 +337,13 @@ impl Engine {
             portrait.entry(section.to_owned()).or_default().insert(line.to_owned());
         }
         assert!(portrait.len() > 8, "{}: {said}", case.name);
-        whose_namespaces(&mut portrait);
-        capabilities_of_this_machine(&mut portrait);
-        limits_of_this_machine(&mut portrait);
+        here.tell(&mut portrait);
         if case.leaves_calls_to_the_kernel() {
             portrait.remove("calls");
         }
         if case.run.contains(&"--privileged") {
-            // All devices of the host: which, is another matter.
             only_usual_devices(&mut portrait);
         }
-        let _ = host;
         portrait
     }
 
@@ -318,59 +357,6 @@ impl Engine {
         let (status, said) = Terminal::start(command).wait();
         assert!(status.success(), "{said}");
         said
-    }
-}
-
-/// In the place of each link, whether it is the host's.
-fn whose_namespaces(portrait: &mut Portrait) {
-    let links = portrait.remove("namespaces").unwrap_or_default();
-    let whose = |link: &String| {
-        let kind = link.split(':').next().unwrap_or_default();
-        let hosts = fs::read_link(format!("/proc/self/ns/{kind}")).unwrap_or_default();
-        format!("{kind} {}", if hosts.to_str() == Some(link) { "the host's" } else { "its own" })
-    };
-    portrait.insert("namespaces".to_owned(), links.iter().map(whose).collect());
-}
-
-/// Most limits are inherited, and depend on how much memory a machine has.
-fn limits_of_this_machine(portrait: &mut Portrait) {
-    let own = fs::read_to_string("/proc/self/limits").expect("our own limits");
-    let words = |text: &str| text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
-    // As `max-open-files 1024/4096` there, and as `Max open files  1024  4096  files` here.
-    let is_own = |line: &str| {
-        let wanted = words(&line.replace(['-', '/'], " "));
-        own.lines().any(|line| words(&line.replace('-', " ")).starts_with(&wanted))
-    };
-    let told = |line: &String| match line.split_once(' ') {
-        Some((name, _)) if is_own(line) => format!("{name} as outside"),
-        _ => line.clone(),
-    };
-    let lines = portrait.remove("limits").unwrap_or_default();
-    portrait.insert("limits".to_owned(), lines.iter().map(told).collect());
-}
-
-/// Of root's capabilities this machine may have fewer than there are: nearly all of them is told as what is missing.
-fn capabilities_of_this_machine(portrait: &mut Portrait) {
-    let status = fs::read_to_string("/proc/self/status").expect("our own status");
-    let hex = |line: &str| u64::from_str_radix(line.split_whitespace().last()?, 16).ok();
-    let all = status.lines().find(|line| line.starts_with("CapBnd")).and_then(hex).expect("our capabilities");
-    let told = |line: &String| match (line.split_once(' '), hex(line)) {
-        (Some((name, _)), Some(set)) if name.starts_with("Cap") && (all & !set).count_ones() < 8 => {
-            format!("{name} all but {:x}", all & !set)
-        }
-        _ => line.clone(),
-    };
-    let lines = portrait.remove("privileges").unwrap_or_default();
-    portrait.insert("privileges".to_owned(), lines.iter().map(told).collect());
-}
-
-fn only_usual_devices(portrait: &mut Portrait) {
-    let usual = [
-        "null", "zero", "full", "random", "urandom", "tty", "pts", "pts/ptmx", "shm", "mqueue", "fd", "stdin",
-        "stdout", "stderr", "ptmx", "core",
-    ];
-    if let Some(devices) = portrait.get_mut("devices") {
-        devices.retain(|line| usual.iter().any(|name| line.starts_with(&format!("/dev/{name} "))));
     }
 }
 

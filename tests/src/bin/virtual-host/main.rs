@@ -9,6 +9,7 @@
 //! It is a container engine in small, and on purpose shares no line with the one under test. In reading order:
 //!
 //! * [`options`]: the command line.
+//! * [`baseline`]: what is inherited, the same whoever calls.
 //! * [`outside`]: the parent: cgroups, clone, the time limit, tidying up.
 //! * [`cgroups`]: which hierarchies the machine has, and our place in each.
 //! * [`ids`]: who is who in the virtual host of an ordinary user.
@@ -18,6 +19,7 @@
 //! * [`leaks`]: before and after.
 //! * [`nftables`]: which tables there are, by netlink.
 
+mod baseline;
 mod cgroups;
 mod delegated;
 mod ids;

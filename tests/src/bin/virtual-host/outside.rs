@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::cgroups::Cgroups;
 use crate::options::Options;
-use crate::{TIMED_OUT, ids, inside};
+use crate::{TIMED_OUT, baseline, ids, inside};
 
 /// Makes the host, waits for it, and removes what is ours on the machine: the cgroups.
 pub fn run(options: &Options) -> Result<u8> {
@@ -22,6 +22,7 @@ pub fn run(options: &Options) -> Result<u8> {
     // SAFETY: close_range(2) with CLOEXEC closes nothing now.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
         .context("mark what was inherited")?;
+    baseline::set();
     // A test that is interrupted must not leave its host running.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).context("ask to die with the test")?;
     let cgroups = Cgroups::create(options)?;
