@@ -180,14 +180,14 @@ fn mistakes_are_shown_where_they_are() {
         ];
         for (text, word) in cases {
             let directory = context(host, "context", &[("Dockerfile", text)]);
-            let assert = build(host, "bad", &[], &directory).assert().code(1);
+            let assert = build(host, "wrong", &[], &directory).assert().code(1);
             let said = complaint(&assert);
             assert!(said.contains(word) && !said.contains("panicked"), "{text:?}: {said}");
         }
         let empty = host.work().join("empty");
         fs::create_dir(&empty).expect("make a directory");
-        let said = complaint(&build(host, "bad", &[], &empty).assert().code(1));
+        let said = complaint(&build(host, "wrong", &[], &empty).assert().code(1));
         assert!(said.contains("Dockerfile"), "{said}");
-        host.chapter(6, ["images"]).assert().success().stdout(predicate::str::contains("bad").not());
+        host.chapter(6, ["images"]).assert().success().stdout(predicate::str::contains("wrong").not());
     });
 }
