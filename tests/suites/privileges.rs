@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use predicates::prelude::*;
 use suite::{Host, host};
@@ -212,11 +213,14 @@ fn a_malformed_profile_is_named_with_its_place() {
 #[test]
 fn limits_of_each_process() {
     host(|host| {
-        let args = ["--ulimit", "nofile=64:128", "--ulimit", "core=0", "--ulimit", "stack=-1"];
+        // One that nobody limits: -1 takes a hard limit that is none, and ours on the stack may be one.
+        let (_, hard) = getrlimit(Resource::RLIMIT_RSS).expect("our own limit");
+        setrlimit(Resource::RLIMIT_RSS, 1 << 30, hard).expect("lower it");
+        let args = ["--ulimit", "nofile=64:128", "--ulimit", "core=0", "--ulimit", "rss=-1"];
         let facts = text(&run(host, &args, &["payload", "facts"]).assert().success());
         assert!(facts.contains("limit max-open-files 64/128"), "{facts}");
         assert!(facts.contains("limit max-core-file-size 0/0"), "{facts}");
-        assert!(facts.contains("limit max-stack-size unlimited/unlimited"), "{facts}");
+        assert!(facts.contains("limit max-resident-set unlimited/unlimited"), "{facts}");
         let script = "i=0; while true; do i=$((i+1)); eval \"exec $((i+2))</dev/null\" || exit 3; done";
         let said = run(host, &["--ulimit", "nofile=16"], &["sh", "-c", script]).assert().failure();
         assert!(!complaint(&said).is_empty());

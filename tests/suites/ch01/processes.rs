@@ -2,7 +2,9 @@
 
 use std::fs;
 
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use suite::{Background, Host, eventually, host};
 
 use super::{child_of, children_of, user_namespaces_or_skip};
@@ -118,7 +120,11 @@ fn what_the_caller_had_set_is_reset() {
         let field = |text: &str, name: &str| fact(&text.replace(":\t", " "), name);
         assert_eq!(field(&inside, "SigIgn"), "0000000000000000", "{inside}");
         assert_eq!(field(&inside, "SigBlk"), "0000000000000000", "{inside}");
-        let status = fs::read_to_string("/proc/self/status").expect("our status");
+        // All that our cgroup has, whatever our own caller was pinned to.
+        let mut all = CpuSet::new();
+        (0..CpuSet::count()).for_each(|processor| all.set(processor).expect("one of them"));
+        sched_setaffinity(Pid::from_raw(0), &all).expect("let go of our own");
+        let status = fs::read_to_string("/proc/thread-self/status").expect("our status");
         assert_eq!(field(&inside, "Cpus_allowed_list"), field(&status, "Cpus_allowed_list"));
         let slack = "echo 999999 > /proc/self/timerslack_ns; exec /tmp/suite/bin/ch01 run --share pid \
                      sh -c 'cat /proc/$$/timerslack_ns'";
