@@ -370,8 +370,8 @@ fn later_mounts_spread_as_asked() {
         }
         host.tool("mount", ["--make-shared"]).arg(&source).assert().success();
         for (mode, arrives) in [("rprivate", false), ("rslave", true), ("rshared", true)] {
-            let script = "echo ready; for i in $(seq 100); do test -e /data/later/file && break; test -e /data/go && break; \
-                          sleep 0.05; done; ls /data/later";
+            let script =
+                "echo ready; until test -e /data/later/file || test -e /data/go; do sleep 0.05; done; ls /data/later";
             let mut inside = suite::Background::start({
                 let mut command = std::process::Command::new(host.bin("ch03"));
                 command.args(["run", "--rootfs"]).arg(host.work().join("rootfs"));

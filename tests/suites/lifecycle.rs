@@ -292,6 +292,12 @@ fn waited_for_renamed_and_restarted() {
         detached(host, "first", &[], &["payload", "trap", "USR1", "TERM"]);
         wait_for_log(host, "first", "ready");
         let waiting = host.start("minidocker", ["wait", "first"]);
+        // It has found the container by this name, which will be another's, once it talks to the monitor.
+        eventually("it waits", || {
+            let open = fs::read_dir(format!("/proc/{}/fd", waiting.pid())).expect("its descriptors").flatten();
+            open.filter_map(|entry| fs::read_link(entry.path()).ok())
+                .any(|link| link.to_string_lossy().starts_with("socket:"))
+        });
         detached(host, "taken", &[], &["sh", "-c", "exit 3"]);
         wait_for_status(host, "taken", "exited");
         let said = complaint(&host.minidocker(["rename", "first", "taken"]).assert().code(1));

@@ -203,8 +203,9 @@ fn a_terminal_is_a_terminal() {
         terminal.wait_for("controlling terminal");
         terminal.wait_for("/dev/");
         terminal.resize(50, 132);
-        terminal.send("sleep 0.3; payload tty\n");
-        terminal.wait_for("size 50 132");
+        // The client hears of it, and the monitor then, while we type. (The quotes keep the echo from being what is waited for.)
+        terminal.send("until payload tty | grep 'size 50 13''2'; do sleep 0.1; done; echo grow''n\n");
+        terminal.wait_for("grown");
         // Ctrl-C goes to the program in front, not to the engine.
         terminal.send("sleep 1000\n");
         terminal.wait_for("sleep 1000");

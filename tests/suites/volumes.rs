@@ -770,8 +770,7 @@ fn an_ordinary_users_volume_gets_what_the_host_mounts_later() {
         host.tool("mount", ["--make-shared"]).arg(&source).assert().success();
         fs::create_dir(source.join("later")).expect("make a directory");
         let volume = format!("{}:/data:rslave", source.display());
-        let script =
-            "echo ready; for i in $(seq 100); do test -e /data/later/file && break; sleep 0.05; done; ls /data/later";
+        let script = "echo ready; until test -e /data/later/file; do sleep 0.05; done; ls /data/later";
         let run = ["run", "--rm", "--network", "none", "-v", &volume, "demo", "sh", "-c", script];
         let mut inside = Background::start(host.user_command("minidocker", run));
         inside.wait_for("ready");

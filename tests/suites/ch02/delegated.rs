@@ -71,11 +71,12 @@ fn limits_hold_for_a_user_with_a_cgroup() {
         refused(inside(host, &format!("{run} --cpuset-cpus 0 true")).assert(), 125, &["--cpuset-cpus", "cpuset"]);
         // Pausing and changing are as for root.
         let line = format!(
-            "{run} --name one {payload} wait & sleep 1; ch02=/tmp/suite/bin/ch02; $ch02 pause one && $ch02 stats one | \
+            "{run} --name one {payload} wait > said & until grep -q ready said; do sleep 0.1; done; \
+             ch02=/tmp/suite/bin/ch02; $ch02 pause one && $ch02 stats one | \
              grep -c paused; $ch02 update --pids-limit 9 one; $ch02 resume one; cat {OURS}/ch02/one/pids.max; \
              kill -9 $(cat {OURS}/ch02/one/cgroup.procs); wait"
         );
-        inside(host, &line).assert().stdout("ready\n1\n9\n");
+        inside(host, &line).assert().stdout("1\n9\n");
         take_back();
     });
 }

@@ -1,7 +1,7 @@
 //! What containers use, and what runs in them.
 
 use predicates::prelude::*;
-use suite::host;
+use suite::{eventually, host};
 
 use super::{remove, waiting};
 use crate::expect::{refused, text};
@@ -18,6 +18,10 @@ fn stats_show_what_is_used() {
         detached(host, "busy", &["--cpus", "0.5", "-m", "64m"], &["sh", "-c", "payload burn 60000; true"]);
         detached(host, "large", &[], &["payload", "hold", "50000000"]);
         wait_for_log(host, "large", "ready");
+        // Its shell, and what that has started.
+        eventually("it is busy", || {
+            text(&host.minidocker(["top", "busy"]).assert().success()).lines().skip(1).count() == 2
+        });
         let said = text(&host.minidocker(["stats", "--no-stream"]).assert().success());
         let mut lines = said.lines();
         let heads = ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"];
