@@ -1,6 +1,6 @@
 //! What a process inherits from whoever started it, made the same for every caller.
 //!
-//! Umask, signals and limits come down from a shell, a service manager or a CI runner to the programs under test, and each of
+//! Umask, groups, signals and limits come down from a shell, a service manager or a CI runner to the programs under test, and each of
 //! these has its own. A test that passes under one would fail under another. What cannot be put back without CAP_SYS_RESOURCE
 //! (a low hard limit, a high oom score) stays as it is.
 
@@ -8,6 +8,7 @@ use std::fs;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::setgroups;
 
 /// Open files, soft and hard: more than any test needs, and neither of the limits that engines are known to set.
 const OPEN_FILES: u64 = 16_384;
@@ -37,6 +38,8 @@ pub fn set() {
     signals();
     limits();
     let _ = fs::write("/proc/self/oom_score_adj", "0");
+    // Root's of some distributions are a dozen. An ordinary user may not, and keeps them.
+    let _ = setgroups(&[]);
     // SAFETY: personality(2) takes a number; 0 is PER_LINUX, with addresses at random.
     unsafe { libc::personality(0) };
 }
