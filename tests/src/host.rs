@@ -117,7 +117,8 @@ pub(crate) fn in_host<F: FnOnce(&Host)>(name: &str, options: &[&str], test: F) {
     let inner = Path::new("/tmp/suite/bin").join(executable.strip_prefix(bin).expect("a path below"));
     let virtual_host = bin.join("virtual-host");
     let output = Command::new(&virtual_host)
-        .args(["--timeout", "240"])
+        // Seconds after which a test is hung. Most take one; the longest two dozen, and several times that where all is slow.
+        .args(["--timeout", "600"])
         .args(options)
         .arg("--bin")
         .arg(bin)

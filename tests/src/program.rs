@@ -16,8 +16,8 @@ use crate::Host;
 
 /// The ordinary user of the suites.
 pub const UID: u32 = 1000;
-/// After this a condition will not come true any more.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// After this a condition will not come true any more, on however busy a machine. Only what fails has to wait for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 impl Host {
     /// `chNN ARGS…`

@@ -7,9 +7,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::spawn;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::pty::{Winsize, openpty};
+
+use crate::program::PATIENCE;
 
 /// A program whose standard streams are a new terminal, which controls it. It is killed when dropped.
 pub struct Terminal {
@@ -18,8 +20,6 @@ pub struct Terminal {
     screen: Receiver<Vec<u8>>,
     seen: String,
 }
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Terminal {
     /// Starts it on a terminal of 24 lines and 80 columns.

@@ -214,7 +214,7 @@ fn in_machine(name: &str, environment: &str, suites: &[&str], tally: &mut Tally)
             None => counter.hear(line),
         };
     };
-    let machine = vm::Machine { suites: workspace::suites()?, timeout: Duration::from_secs(1200) };
+    let machine = vm::Machine { suites: workspace::suites()?, timeout: Duration::from_secs(3600) };
     match machine.run(&command, &mut hear) {
         Ok(vm::End::Exited(code)) => tally.add(name, counter, code == 0),
         Ok(vm::End::Died(why)) => {

@@ -15,7 +15,7 @@ use suite::Host;
 use crate::session::User;
 
 /// A command that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// A command left running that has said what it says is silent for so long.
 const SILENCE: Duration = Duration::from_millis(400);
 
