@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use namespaces::{Container, Enter, Isolation, Process};
+use cgroups::{Group, Join};
+use namespaces::{Container, Enter, Isolation, Process, StartError};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,9 @@ use crate::user;
 /// How long a process may take to stand in the container: a millisecond, if nobody inside stops it. The monitor does nothing
 /// else meanwhile.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Docker's exit status for an `exec` in a container that is not there, does not run or is paused.
+pub const REFUSED: u8 = 1;
 
 /// What `exec` is to run, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +44,9 @@ pub struct ExecDescription {
 /// The process and the isolations for it, ready to be created, and where its streams will be found.
 ///
 /// `init` is the container's main process, whose namespaces and cgroup it is born in.
+///
+/// # Errors
+/// With [`REFUSED`] if the container is paused: the process would stand still before it came to its command.
 pub fn assemble(exec: &ExecDescription, container: &Description, init: Pid) -> Result<(Container, EndsHandle)> {
     let mut process = Process::new(exec.argv.iter().map(Into::into).collect());
     process.env = container.env.iter().map(Into::into).collect();
@@ -50,8 +57,14 @@ pub fn assemble(exec: &ExecDescription, container: &Description, init: Pid) -> R
     process.cwd = exec.cwd.as_ref().map_or_else(|| container.cwd.clone(), Into::into);
     let mut isolations: Vec<Box<dyn Isolation>> = vec![Box::new(Enter::all(init)?)];
     // Without root and without a delegated cgroup there is none to join.
-    if !cgroups::Group::find(&container.cgroup)?.is_nowhere() {
-        isolations.push(Box::new(cgroups::Join::new(&container.cgroup)));
+    let group = Group::find(&container.cgroup)?;
+    if !group.is_nowhere() {
+        if cgroups::freezer::is_frozen(&group) {
+            let name = &container.name;
+            let text = format!("container {name} is paused, unpause the container before exec");
+            return Err(StartError::new(REFUSED, None, text).into());
+        }
+        isolations.push(Box::new(Join::new(group)));
     }
     let ends = match exec.terminal {
         Some(size) => {

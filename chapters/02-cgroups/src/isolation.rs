@@ -112,21 +112,21 @@ impl Isolation for Cgroup {
 
 /// The cgroup of a container that runs, for another process in it. Its cgroup namespace is joined with the others.
 pub struct Join {
-    path: String,
+    group: Group,
     entrance: Entrance,
 }
 
 impl Join {
-    /// The cgroup `path`. That it does not exist will be an error: a process that ran outside of its container's limits
-    /// would be no part of it.
-    pub fn new(path: &str) -> Join {
-        Join { path: path.to_owned(), entrance: Entrance::default() }
+    /// This cgroup. That it is gone by then will be an error: a process that ran outside of its container's limits would
+    /// be no part of it.
+    pub fn new(group: Group) -> Join {
+        Join { group, entrance: Entrance::default() }
     }
 }
 
 impl Isolation for Join {
     fn prepare(&mut self) -> Result<()> {
-        self.entrance = Entrance::to(&Group::at(&self.path)?)?;
+        self.entrance = Entrance::to(&self.group)?;
         Ok(())
     }
 

@@ -2,14 +2,14 @@
 
 use std::io::IsTerminal;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use clap::Args;
 use namespaces::StartError;
 use namespaces::failure::{CANNOT_EXECUTE, ENGINE_FAILED};
 
 use crate::attach::{self, Attachment, End};
 use crate::container::Container;
-use crate::exec::ExecDescription;
+use crate::exec::{ExecDescription, REFUSED};
 use crate::monitor::connection::Connection;
 use crate::monitor::packet::Request;
 use crate::raw_mode::window_size;
@@ -57,19 +57,7 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
     if let Some(workdir) = &args.workdir {
         ensure!(workdir.starts_with('/'), "the working directory {workdir:?} is not an absolute path");
     }
-    // Docker's exit status for a container that is not there or does not run is 1, not 125.
-    let refuse = |text: String| StartError::new(1, None, text);
-    let container = Container::find(root, name).map_err(|error| refuse(format!("{error:#}")))?;
-    match state::status(&container)?.0 {
-        Status::Running if state::is_paused(&container.description()?) => {
-            return Err(refuse(format!("container {name} is paused, unpause the container before exec")).into());
-        }
-        Status::Running => {}
-        Status::Unmonitored => {
-            bail!("{} runs, but its monitor was killed: nothing can be executed in it", name)
-        }
-        _ => return Err(refuse(format!("container {} is not running", name)).into()),
-    }
+    let container = Container::find(root, name).map_err(|error| refused(format!("{error:#}")))?;
     let exec = ExecDescription {
         argv: command.to_vec(),
         env: args.env.iter().map(|entry| whole(entry)).collect::<Result<_>>()?,
@@ -83,7 +71,7 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
         monitor.request(Request::Exec(Box::new(exec)))?;
         Ok(monitor.into_socket())
     });
-    let monitor = asked.map_err(cannot_execute).with_context(|| format!("cannot execute it in {name}"))?;
+    let monitor = asked.map_err(|error| explained(error, &container, name))?;
     if args.detach {
         return Ok(0);
     }
@@ -96,14 +84,32 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
     }
 }
 
+fn refused(text: String) -> anyhow::Error {
+    StartError::new(REFUSED, None, text).into()
+}
+
+/// Why it was not executed. Whoever has a monitor that answers runs: so it is only now that we look how the container is.
+///
 /// Docker's exit status for whatever keeps the command from being executed is 126, a user that is not there included;
 /// there is no 125.
-fn cannot_execute(error: anyhow::Error) -> anyhow::Error {
-    let mut error = StartError::from(&error);
-    if error.code == ENGINE_FAILED {
-        error.code = CANNOT_EXECUTE;
+fn explained(error: anyhow::Error, container: &Container, name: &str) -> anyhow::Error {
+    let answered = error.downcast_ref::<StartError>().is_some();
+    if !answered {
+        match state::status(container) {
+            Ok((Status::Unmonitored, _)) => {
+                return anyhow!("{name} runs, but its monitor was killed: nothing can be executed in it");
+            }
+            Ok((status, _)) if !status.is_running() => return refused(format!("container {name} is not running")),
+            _ => {}
+        }
     }
-    error.into()
+    let mut error = StartError::from(&error);
+    match error.code {
+        REFUSED => return error.into(),
+        ENGINE_FAILED => error.code = CANNOT_EXECUTE,
+        _ => {}
+    }
+    anyhow::Error::new(error).context(format!("cannot execute it in {name}"))
 }
 
 /// `KEY=VALUE`, or `KEY` with the value that it has here.
