@@ -113,12 +113,12 @@ impl Births {
 ///
 /// The pathfinder is born in the cgroup already, and the child is by way of it. So the child never holds the directory of
 /// the cgroup, from which a process inside with CAP_SYS_PTRACE would find the way up to the host's root.
-pub(crate) fn born(births: &mut Births, gate: &Gate, inner: &Gate) -> Result<Option<Child>> {
+pub(crate) fn born(births: &mut Births, gate: &Gate, inner: &Gate) -> Result<Option<(Child, Option<Pathfinder>)>> {
     // ANCHOR: born
     if !births.need_a_pathfinder() {
-        return births.clone(Kinship::Child);
+        return Ok(births.clone(Kinship::Child)?.map(|child| (child, None)));
     }
-    let Some(pathfinder) = births.fork_into_cgroup()? else {
+    let Some(pathfinder) = births.fork_into_cgroup()?.map(Pathfinder) else {
         match go_ahead(births) {
             Ok(None) => return Ok(None),
             Ok(Some(child)) => {
@@ -131,15 +131,22 @@ pub(crate) fn born(births: &mut Births, gate: &Gate, inner: &Gate) -> Result<Opt
         exit_now(0);
     };
     // ANCHOR_END: born
-    let told = gate.receive();
-    if told.is_err() {
-        pathfinder.signal(Signal::KILL)?; // stopped or frozen: it has not come to the clone yet
-    }
-    pathfinder.wait()?;
-    match told? {
-        Some((Message::Child(pid), Some(pidfd))) => Ok(Some(Child::new(Pid::from_raw(pid), pidfd))),
+    match gate.receive()? {
+        Some((Message::Child(pid), Some(pidfd))) => Ok(Some((Child::new(Pid::from_raw(pid), pidfd), Some(pathfinder)))),
         Some((Message::Failed(error), _)) => Err(error.into()),
         other => Err(anyhow!("instead of the child {other:?} came from the joined namespaces")),
+    }
+}
+
+/// The pathfinder, seen from outside. It ends by itself; whoever drops it sees to that, and reaps it. That takes a moment
+/// which the child need not be kept waiting.
+pub(crate) struct Pathfinder(Child);
+
+impl Drop for Pathfinder {
+    fn drop(&mut self) {
+        // Stopped or frozen before it came to the clone, it would never end.
+        let _ = self.0.signal(Signal::KILL);
+        let _ = self.0.wait();
     }
 }
 

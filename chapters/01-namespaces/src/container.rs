@@ -53,7 +53,17 @@ impl Container {
     }
 
     /// Makes the container, and does something else while the child is busy inside.
-    pub fn create_while(mut self, meanwhile: impl FnOnce(&Child) -> Result<()>) -> Result<Created> {
+    pub fn create_while(self, meanwhile: impl FnOnce(&Child) -> Result<()>) -> Result<Created> {
+        self.stand(meanwhile, false)
+    }
+
+    /// The same, and executes the payload as soon as all stands: the child need not wait for the word, nor be woken by
+    /// it, since it is there already.
+    pub fn start_while(self, meanwhile: impl FnOnce(&Child) -> Result<()>) -> Result<Running> {
+        self.stand(meanwhile, true)?.running()
+    }
+
+    fn stand(mut self, meanwhile: impl FnOnce(&Child) -> Result<()>, start: bool) -> Result<Created> {
         // ANCHOR: create
         let mut guard = Guard { child: None, records: self.records(), undo: self.undo };
         for isolation in &mut self.isolations {
@@ -64,7 +74,7 @@ impl Container {
         self.process.prepare();
         // ANCHOR: create-clone
         let (gate, inner) = Gate::pair(self.patience)?;
-        let Some(child) = born(&mut births, &gate, &inner)? else {
+        let Some((child, pathfinder)) = born(&mut births, &gate, &inner)? else {
             drop(gate); // else the child would hold its own gate open when the outside is killed
             drop(births); // directories and namespaces of the host, whose descriptors are not for the child to have
             live(self.process, self.isolations, inner, visible);
@@ -81,6 +91,10 @@ impl Container {
         }
         let _ = gate.send(&Message::Born, None);
         meanwhile(child)?;
+        if start {
+            let _ = gate.send(&Message::Start, None);
+        }
+        drop(pathfinder); // at work no more: the child is there
         gate.expect(&Message::Ready)?;
         for isolation in &mut self.isolations {
             isolation.adopt(&gate)?;
@@ -187,6 +201,11 @@ impl Created {
     /// Executes the payload. Returns when `execve(2)` has succeeded, or with the reason why not.
     pub fn start(self) -> Result<Running> {
         let _ = self.gate.send(&Message::Start, None);
+        self.running()
+    }
+
+    /// Waits until `execve(2)` has closed the child's side of the gate.
+    fn running(self) -> Result<Running> {
         match self.gate.receive()? {
             None => Ok(Running { guard: self.guard }),
             Some((Message::Failed(error), _)) => Err(error.into()),
