@@ -89,7 +89,7 @@ impl PrivilegeArgs {
             settings.apply(option).with_context(|| format!("--security-opt {option}"))?;
         }
         // Found now, not when the container is started: an unreadable profile, an unknown architecture.
-        settings.seccomp.filter(grant.capabilities)?;
+        settings.seccomp.check(grant.capabilities)?;
         Ok(settings)
     }
 }

@@ -26,6 +26,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -47,20 +49,39 @@ pub enum Choice {
     Profile(String),
 }
 
+/// The filter that was compiled last, and for what: a monitor asks for the same one with every `exec`.
+static LAST: Mutex<Option<(Choice, Capabilities, Filter)>> = Mutex::new(None);
+
 impl Choice {
     /// The filter, if there is to be one.
     pub fn filter(&self, capabilities: Capabilities) -> Result<Option<Filter>> {
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((choice, with, filter)) if (choice, *with) == (self, capabilities) => Ok(Some(filter.clone())),
+            _ => {
+                let filter = self.compile(capabilities)?;
+                *last = filter.clone().map(|filter| (self.clone(), capabilities, filter));
+                Ok(filter)
+            }
+        }
+    }
+
+    /// Whether there can be such a filter. Of the default policy it is known, but for the architecture.
+    pub fn check(&self, capabilities: Capabilities) -> Result<()> {
+        match self {
+            Choice::Unconfined => Ok(()),
+            Choice::Default => has_table(),
+            Choice::Profile(_) => self.filter(capabilities).map(drop),
+        }
+    }
+
+    fn compile(&self, capabilities: Capabilities) -> Result<Option<Filter>> {
         let policy = match self {
             Choice::Unconfined => return Ok(None),
             Choice::Default => default::policy(),
             Choice::Profile(text) => profile::parse(text)?,
         };
-        ensure!(
-            !Architecture::OF_THIS_MACHINE.is_empty(),
-            "there is no table of {}'s system calls yet, so they cannot be filtered (--security-opt seccomp=unconfined \
-             runs the container without a filter)",
-            std::env::consts::ARCH
-        );
+        has_table()?;
         let release = rustix::system::uname();
         let kernel = profile::version(&release.release().to_string_lossy()).context("read the kernel's version")?;
         let program = compile::compile(&policy, Circumstances { capabilities, kernel });
@@ -72,4 +93,14 @@ impl Choice {
         );
         Ok(Some(Filter { program, flags: policy.flags }))
     }
+}
+
+fn has_table() -> Result<()> {
+    ensure!(
+        !Architecture::OF_THIS_MACHINE.is_empty(),
+        "there is no table of {}'s system calls yet, so they cannot be filtered (--security-opt seccomp=unconfined \
+         runs the container without a filter)",
+        std::env::consts::ARCH
+    );
+    Ok(())
 }
