@@ -4,7 +4,6 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use anyhow::{Context, Result};
 use nix::unistd::Pid;
 
 use crate::Child;
@@ -20,11 +19,6 @@ pub(crate) enum Kinship {
     Child,
     /// That of the caller's parent (`CLONE_PARENT`).
     Sibling,
-}
-
-/// Forks, without namespaces. The caller must be single-threaded; gives `None` in the child.
-pub fn fork() -> Result<Option<Child>> {
-    clone3(0, Kinship::Child, None).context("fork")
 }
 
 /// Clones the caller into new namespaces (`CLONE_NEW…` flags) and a cgroup; gives `None` in the child.

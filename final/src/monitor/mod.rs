@@ -28,13 +28,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
-use namespaces::clone::fork;
 use namespaces::{Exit, Kind, StartError};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::setsid;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with, socketpair};
-use rustix::stdio::{dup2_stdin, stdin};
+use rustix::stdio::stdin;
 use rustix::thread::set_name;
 
 use self::client::Client;
@@ -47,7 +46,9 @@ use crate::container::Container;
 use crate::description::Description;
 use crate::discard::Discarded;
 use crate::exec;
+use crate::privileges::capabilities::Capabilities;
 use crate::privileges::own_binary;
+use crate::privileges::seccomp::Choice;
 use crate::root::Root;
 use crate::sharing::Sharing;
 use crate::state::{State, process_started};
@@ -61,23 +62,15 @@ pub const NAME: &str = "minidocker-monitor";
 
 /// A monitor that waits to be told what to start. Dropped, it ends.
 ///
-/// It takes half a millisecond to execute, which passes while the command finds out what is to be started.
+/// It takes half a millisecond to begin, which passes while the command finds out what is to be started.
 pub struct Summoned(OwnedFd);
 
-/// Summons a monitor. The caller must be single-threaded.
+/// Summons a monitor.
 pub fn summon() -> Result<Summoned> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .context("make a connection to the monitor")?;
-    if fork().context("fork the monitor")?.is_some() {
-        return Ok(Summoned(ours));
-    }
-    drop(ours);
-    let error = match dup2_stdin(&theirs).context("hand the monitor its connection") {
-        Ok(()) => own_binary::execute_as(c"minidocker-monitor").unwrap_err(),
-        Err(error) => error,
-    };
-    let _ = send_packet(theirs.as_fd(), &Packet::Failed(StartError::from(&error)));
-    std::process::exit(1)
+    own_binary::start_as(NAME, theirs).context("start the monitor")?;
+    Ok(Summoned(ours))
 }
 
 impl Summoned {
@@ -85,7 +78,7 @@ impl Summoned {
     pub fn start(self, container: &Container, wishes: Wishes) -> Result<OwnedFd> {
         let root = container.root().path().to_path_buf();
         let start = Start { root, id: container.id().to_string(), wishes };
-        // A monitor that could not be executed has said why and is gone: that is heard of by listening.
+        // One that is gone already is heard of by listening.
         let _ = send_packet(self.0.as_fd(), &Packet::Request(Request::Start(Box::new(start))));
         Ok(self.0)
     }
@@ -103,6 +96,7 @@ pub fn main() -> ExitCode {
 
 fn obey() -> Result<()> {
     let client = fcntl_dupfd_cloexec(stdin(), 3).context("take the connection")?;
+    get_ready();
     let Some(Packet::Request(Request::Start(start))) = receive_packet(client.as_fd())? else {
         return Ok(()); // whoever summoned us has thought better of it
     };
@@ -115,6 +109,13 @@ fn obey() -> Result<()> {
         Ok((container, description)) => monitor(&container, &description, start.wishes, client),
         Err(error) => send_packet(client.as_fd(), &Packet::Failed(StartError::from(&error))),
     }
+}
+
+/// Finds out what nearly every container needs to be known, while the command finds out which one is to be started. Each
+/// of these is remembered; what goes wrong does so again where it is needed, and is told there.
+fn get_ready() {
+    let _ = cgroups::Hierarchies::detect();
+    let _ = Choice::Default.filter(Capabilities::DEFAULT);
 }
 
 /// The address of the socket in a directory: by its descriptor, since a path in `sockaddr_un` has no more than 107 bytes.
@@ -169,9 +170,10 @@ fn make(container: &Container, description: &Description, wishes: Wishes) -> Res
     stop_at("records");
     let mut state = State { running: true, ..State::default() };
     let mut open = None;
+    let mut mounts = None;
     // The state is written before the payload runs: were we killed right after, nobody would know of it. All this while
     // the child makes its mounts, which takes longer.
-    let created = new.create_while(|child| {
+    let running = new.start_while(|child| {
         stop_at("created");
         state.pid = child.pid().as_raw();
         state.pid_started = process_started(state.pid).unwrap_or_default();
@@ -179,15 +181,15 @@ fn make(container: &Container, description: &Description, wishes: Wishes) -> Res
         state.endpoint = network.endpoint();
         container.write_state(&state)?;
         open = Some((listener(&directory)?, log::Log::open(&directory)?));
+        // Nobody will mount the layers again: so their mounts may outlive the process, until everybody has been told. To
+        // take mounts down makes the kernel wait for all processors, for up to a millisecond.
+        mounts = child.namespace(Kind::Mount).ok().filter(|_| description.auto_remove);
+        stop_at("written");
         Ok(())
     })?;
-    stop_at("written");
     let (listener, log) = open.expect("made while the child was");
     let pid = state.pid;
-    // Nobody will mount the layers again: so their mounts may outlive the process, until everybody has been told. To take
-    // mounts down makes the kernel wait for all processors, for up to a millisecond.
-    let mounts = if description.auto_remove { created.child().namespace(Kind::Mount).ok() } else { None };
-    let child = created.start()?.release();
+    let child = running.release();
     stop_at("started");
     streams::close_own_streams()?;
     let session = Session::new(0, child, &ends)?;
