@@ -69,7 +69,9 @@ Examples:
 
 Docker's documentation of a command applies to the command of the same name here.";
 
+// `defer`: of thirty commands the arguments of that one are gathered which is carried out.
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// Make a container of an image and run a command in it
     #[command(disable_help_flag = true)]
