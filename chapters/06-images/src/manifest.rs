@@ -200,7 +200,7 @@ impl Document {
         let probe: Probe = serde_json::from_slice(bytes).context("the manifest is not JSON of the known form")?;
         ensure!(
             probe.schema_version != 1,
-            "the manifest is of schema 1, the format of Docker before 1.10 that no engine accepts any more \
+            "the manifest is of schema 1, the format of Docker before 1.10, which Docker itself no longer accepts \
              (push the image again with a current one)"
         );
         ensure!(probe.schema_version == 2, "the manifest's schemaVersion is {}, not 2", probe.schema_version);
