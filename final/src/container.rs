@@ -1,8 +1,8 @@
 //! A container on disk: its directory, its name, and finding it by either.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -46,7 +46,7 @@ impl Container {
             // The upper directory becomes the root's, so its mode is that of a root directory; nobody gets to it from
             // outside, through directories of mode 0700.
             let mode = if below == "upper" { 0o755 } else { 0o700 };
-            let made = DirBuilder::new().mode(mode).create(directory.join(below));
+            let made = layers::make_directory(&directory.join(below), mode);
             made.with_context(|| format!("make {}", directory.join(below).display()))?;
         }
         let name = match name {

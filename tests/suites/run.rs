@@ -1,6 +1,7 @@
 //! `minidocker run`: what comes out of it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use predicates::prelude::*;
@@ -215,6 +216,45 @@ fn a_terminal_is_a_terminal() {
         terminal.wait_for("alive");
         terminal.send("exit 21\n");
         assert_eq!(terminal.wait().0.code(), Some(21));
+    });
+}
+
+/// Administrators have umasks of 077. What the engine makes is for every user inside all the same, what a payload makes is not
+/// restricted by it, and what it writes for the caller is.
+#[test]
+fn the_callers_umask_ends_at_the_engine() {
+    host(|host| {
+        let strict = |words: &[&str]| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "umask 077; exec \"$@\"", "sh", "/tmp/suite/bin/minidocker"]).args(words);
+            assert_cmd::Command::from_std(command)
+        };
+        strict(&["load", "-i", host.image_archive().to_str().expect("a path")]).assert().success();
+        let run = ["run", "--rm", "--network", "none", "-u", "1000", "-v", "made:/data", "-w", "/new/place"];
+        let script =
+            "ls / . /data && cat /etc/hosts /etc/hostname /etc/resolv.conf > /dev/null && stat -c %a / /new /data";
+        let said = strict(&[&run[..], &["suite", "sh", "-c", script]].concat()).assert().success();
+        assert!(text(&said).ends_with("\n755\n755\n755"), "{}", text(&said));
+        strict(&["run", "--rm", "--network", "none", "-u", "1000", "demo", "id", "-u"])
+            .assert()
+            .success()
+            .stdout("1000\n");
+        let dockerfile = "FROM suite\nWORKDIR /deep/er\nCOPY Dockerfile /copied/\nRUN echo made > /made\nUSER 1000\n\
+                          RUN cat /made /copied/Dockerfile && ls .\n";
+        let context = crate::ch07::context(host, "context", &[("Dockerfile", dockerfile)]);
+        strict(&["build", "-t", "mine", context.to_str().expect("a path")]).assert().success();
+        strict(&["run", "--rm", "--network", "none", "mine", "stat", "-c", "%a", "/", "/deep"])
+            .assert()
+            .success()
+            .stdout("755\n755\n");
+        let (archive, id) = (host.work().join("saved.tar"), host.work().join("id"));
+        let id = id.to_str().expect("a path");
+        strict(&["save", "-o", archive.to_str().expect("a path"), "mine"]).assert().success();
+        strict(&["create", "--cidfile", id, "--name", "box", "suite", "true"]).assert().success();
+        for file in [archive.as_path(), id.as_ref()] {
+            assert_eq!(fs::metadata(file).expect("the file").mode() & 0o077, 0, "{}", file.display());
+        }
+        host.minidocker(["rm", "box"]).assert().success();
     });
 }
 

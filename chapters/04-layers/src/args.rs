@@ -1,6 +1,7 @@
 //! The flags of chapter 4, and what they ask for.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -86,7 +87,7 @@ pub fn unpack_file(tar: &Path, directory: &Path) -> Result<crate::Unpacked> {
     ensure!(empty, "{} is not empty (a layer is unpacked into a directory of its own)", directory.display());
     let unpack = || -> Result<_> {
         if tar == Path::new("-") {
-            return unpack_compressed(std::io::stdin(), directory, &UnpackOptions::default());
+            return unpack_compressed(io::stdin(), directory, &UnpackOptions::default());
         }
         unpack_compressed(File::open(tar)?, directory, &UnpackOptions::default())
     };
@@ -134,12 +135,19 @@ impl Drop for Scratch {
     }
 }
 
+/// Makes a directory where there is none.
 fn make_directory(path: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(path)
-        .with_context(|| format!("create the directory {}", path.display()))
+    let make = || -> io::Result<()> {
+        match path.parent() {
+            Some(parent) if !path.exists() => fs::create_dir_all(parent)?,
+            _ => {}
+        }
+        match crate::make_directory(path, 0o755) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            made => made,
+        }
+    };
+    make().with_context(|| format!("create the directory {}", path.display()))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

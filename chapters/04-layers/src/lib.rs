@@ -20,6 +20,7 @@
 //! | `notes` | what the disk could not keep of a layer |
 //! | [`pack`](mod@pack), `write` | a directory becomes a layer tar, the same one always the same |
 //! | [`copy`](mod@copy) | a tree becomes another, with all that a layer may hold |
+//! | [`directory`] | making one that others look into |
 //! | [`remove`] | removing trees of any depth |
 //! | [`args`] | the flags |
 //!
@@ -32,6 +33,7 @@ pub mod compressed;
 pub mod copy;
 pub mod diff;
 pub mod digest;
+pub mod directory;
 mod dress;
 pub mod entry;
 mod header;
@@ -58,6 +60,7 @@ pub use compressed::{Decompressed, Unpacked, unpack_compressed};
 pub use copy::{Attributes, copy_tree};
 pub use diff::{Change, ChangeKind, diff};
 pub use digest::{Digest, Hashing, chain_id};
+pub use directory::make_directory;
 pub use entry::{Entries, Entry, EntryKind, Timestamp};
 pub use isolation::Layers;
 pub use name::Target;

@@ -176,7 +176,7 @@ impl Partial {
             }
             // Between the two calls a sweep may have taken it for abandoned.
             let Some(_lock) = lock(&path).with_context(context)? else { continue };
-            fs::DirBuilder::new().mode(0o755).create(path.join("diff")).with_context(context)?;
+            crate::make_directory(&path.join("diff"), 0o755).with_context(context)?;
             return Ok(Partial { path, _lock });
         }
     }

@@ -1,9 +1,8 @@
 //! Volumes on disk. One appears whole or not at all, and goes in one step, whoever else is at work.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -220,7 +219,7 @@ impl VolumeStore {
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<()> {
-    DirBuilder::new().mode(mode).create(path).with_context(|| format!("make {}", path.display()))
+    layers::make_directory(path, mode).with_context(|| format!("make {}", path.display()))
 }
 
 #[cfg(test)]

@@ -98,6 +98,9 @@ impl Copier<'_> {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     let made =
                         mkdir_all_in_root(self.root, &so_far, Mode::from_raw_mode(0o755)).with_context(failed)?;
+                    // Whatever our umask takes away: it is for every user of the image.
+                    let open = openat(&made, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+                    open.and_then(|open| fchmod(open, Mode::from_raw_mode(0o755))).with_context(failed)?;
                     if let Some((uid, gid)) = self.owner {
                         chownat(&made, "", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)
                             .with_context(failed)?;

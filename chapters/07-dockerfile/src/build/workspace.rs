@@ -4,6 +4,7 @@
 //! tidies up after a killed build can undo it.
 
 use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -42,11 +43,15 @@ impl Workspace {
     /// A new directory in it.
     pub fn directory(&self, name: &str) -> Result<PathBuf> {
         let path = self.dir.join(name);
-        DirBuilder::new()
-            .mode(0o755)
-            .recursive(true)
-            .create(&path)
-            .with_context(|| format!("make {}", path.display()))?;
+        // It may be the upper directory of a step, and then its mode is that of the image's root.
+        let make = || {
+            fs::create_dir_all(path.parent().unwrap_or(&path))?;
+            match layers::make_directory(&path, 0o755) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+                made => made,
+            }
+        };
+        make().with_context(|| format!("make {}", path.display()))?;
         Ok(path)
     }
 
