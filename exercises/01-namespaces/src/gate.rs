@@ -21,6 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -100,13 +101,18 @@ impl Gate {
         let mut text = [0; MESSAGE_MAX];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = rustix::io::retry_on_intr(|| {
-            recvmsg(&self.socket, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
-        });
+        let received = loop {
+            match recvmsg(&self.socket, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+                // The other side has closed without taking what we had sent, as a child that fails before `Start`. The
+                // kernel tells that once, and before it hands out what that side has said last.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
+                received => break received,
+            }
+        };
         let length = match received {
             Ok(received) if received.bytes > 0 => received.bytes,
-            Ok(_) | Err(rustix::io::Errno::CONNRESET) => return Ok(None),
-            Err(rustix::io::Errno::AGAIN) => {
+            Ok(_) => return Ok(None),
+            Err(Errno::AGAIN) => {
                 bail!("the child does not answer (was it stopped, or is the container frozen?)")
             }
             Err(error) => return Err(error).context("receive from the gate"),

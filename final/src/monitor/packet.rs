@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use namespaces::StartError;
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use serde::{Deserialize, Serialize};
 
@@ -164,9 +165,16 @@ pub fn send_packet(socket: BorrowedFd<'_>, packet: &Packet) -> Result<()> {
 /// Its length is asked first (`MSG_TRUNC`, `recv(2)`): to have room for the longest each time would cost more.
 pub fn receive_packet(socket: BorrowedFd<'_>) -> io::Result<Option<Packet>> {
     let mut first = [0; 1];
-    let peeked = rustix::io::retry_on_intr(|| recv(socket, &mut first, RecvFlags::PEEK | RecvFlags::TRUNC));
+    let peeked = loop {
+        match recv(socket, &mut first, RecvFlags::PEEK | RecvFlags::TRUNC) {
+            // The other side has closed without reading all of ours, as a monitor whose process has ended before its input.
+            // The kernel tells that once, and before it hands out what that side has said last.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
+            peeked => break peeked,
+        }
+    };
     match peeked {
-        Ok((_, 0)) | Err(rustix::io::Errno::CONNRESET) => Ok(None),
+        Ok((_, 0)) => Ok(None),
         Ok((_, length)) if length <= PACKET_MAX => {
             let mut packet = vec![0; length];
             rustix::io::retry_on_intr(|| recv(socket, packet.as_mut_slice(), RecvFlags::empty()))?;
@@ -179,6 +187,10 @@ pub fn receive_packet(socket: BorrowedFd<'_>) -> io::Result<Option<Packet>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
     use super::*;
 
     #[test]
@@ -199,6 +211,17 @@ mod tests {
         for packet in packets {
             assert_eq!(Packet::decode(&packet.encode().unwrap()).unwrap(), packet);
         }
+    }
+
+    #[test]
+    fn the_last_word_arrives_though_something_was_left_unread() {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        send_packet(ours.as_fd(), &Packet::Input(b"unread".to_vec())).unwrap();
+        send_packet(theirs.as_fd(), &Packet::Exited(3)).unwrap();
+        drop(theirs);
+        assert_eq!(receive_packet(ours.as_fd()).unwrap(), Some(Packet::Exited(3)));
+        assert_eq!(receive_packet(ours.as_fd()).unwrap(), None);
     }
 
     #[test]
