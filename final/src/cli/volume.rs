@@ -1,16 +1,20 @@
 //! `minidocker volume`: files that outlive containers.
 
+mod filters;
+mod shown;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::{self, BufRead, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use namespaces::spelling::did_you_mean;
-use serde_json::{Value, json};
 
+use self::filters::filtered;
+use self::shown::{formatted, listed, shown};
 use super::for_each;
 use crate::format::{say, size, table};
 use crate::id;
@@ -244,112 +248,6 @@ fn prune(store: &VolumeStore, args: &Prune) -> Result<()> {
     say(format!("Total reclaimed space: {}", size(bytes)))
 }
 
-/// The volumes that pass all filters. Those of one key are alternatives, except labels, as in Docker.
-fn filtered(store: &VolumeStore, filters: &[String]) -> Result<Vec<Kept>> {
-    const KNOWN: [&str; 4] = ["name", "label", "dangling", "driver"];
-    let mut by_key: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for filter in filters {
-        let (key, value) =
-            filter.split_once('=').with_context(|| format!("invalid filter {filter:?} (write KEY=VALUE)"))?;
-        ensure!(
-            KNOWN.contains(&key) || key == "label!",
-            "invalid filter {key:?}{}",
-            did_you_mean(key, KNOWN.into_iter())
-        );
-        by_key.entry(key).or_default().push(value);
-    }
-    let used: HashSet<String> = match by_key.contains_key("dangling") {
-        true => store.used()?.into_iter().collect(),
-        false => HashSet::new(),
-    };
-    let mut volumes = store.list()?;
-    for (key, values) in by_key {
-        let truths = match key {
-            "dangling" => values.iter().map(|value| truth(value)).collect::<Result<Vec<_>>>()?,
-            _ => Vec::new(),
-        };
-        volumes.retain(|volume| match key {
-            "name" => values.iter().any(|part| volume.name.contains(part)),
-            "driver" => values.contains(&"local"),
-            "dangling" => truths.contains(&!used.contains(&volume.name)),
-            "label!" => !values.iter().any(|label| has_label(volume, label)),
-            _ => values.iter().all(|label| has_label(volume, label)),
-        });
-    }
-    Ok(volumes)
-}
-
-fn truth(text: &str) -> Result<bool> {
-    match text {
-        "1" | "true" => Ok(true),
-        "0" | "false" => Ok(false),
-        _ => bail!("invalid filter dangling={text} (write true or false)"),
-    }
-}
-
-fn has_label(volume: &Kept, label: &str) -> bool {
-    match label.split_once('=') {
-        Some((key, value)) => volume.labels.get(key).is_some_and(|has| has == value),
-        None => volume.labels.contains_key(label),
-    }
-}
-
-/// As Docker's API shows a volume.
-fn shown(store: &VolumeStore, volume: &Kept) -> Value {
-    let options = if volume.options.is_empty() { Value::Null } else { json!(volume.options) };
-    let labels = if volume.labels.is_empty() { Value::Null } else { json!(volume.labels) };
-    json!({
-        "CreatedAt": volume.created,
-        "Driver": "local",
-        "Labels": labels,
-        "Mountpoint": store.data(&volume.name),
-        "Name": volume.name,
-        "Options": options,
-        "Scope": "local",
-    })
-}
-
-/// As Docker's `volume ls` shows one: all is text.
-fn listed(store: &VolumeStore, volume: &Kept) -> Value {
-    let labels: Vec<String> = volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    json!({
-        "Driver": "local",
-        "Labels": labels.join(","),
-        "Mountpoint": store.data(&volume.name),
-        "Name": volume.name,
-        "Scope": "local",
-    })
-}
-
-/// `json`, or text in which `{{.Field}}`, `{{json .Field}}` and `{{json .}}` are replaced.
-fn formatted(value: &Value, format: &str) -> Result<String> {
-    if format == "json" {
-        return Ok(value.to_string());
-    }
-    let mut text = String::new();
-    let mut rest = format;
-    while let Some((before, after)) = rest.split_once("{{") {
-        let (action, after) = after.split_once("}}").context("--format: a {{ is not closed")?;
-        text.push_str(before);
-        let (as_json, path) = match action.trim().strip_prefix("json ") {
-            Some(path) => (true, path.trim()),
-            None => (false, action.trim()),
-        };
-        let field = match path.strip_prefix('.') {
-            Some("") => value,
-            Some(name) => value.get(name).with_context(|| format!("--format: a volume has no {path}"))?,
-            None => bail!("--format: {{{{{action}}}}} is not supported (write {{{{.Name}}}} or {{{{json .}}}})"),
-        };
-        match field {
-            Value::String(plain) if !as_json => text.push_str(plain),
-            other => text.push_str(&other.to_string()),
-        }
-        rest = after;
-    }
-    text.push_str(rest);
-    Ok(text.replace("\\t", "\t").replace("\\n", "\n"))
-}
-
 fn pairs(words: &[String]) -> Result<BTreeMap<String, String>> {
     words
         .iter()
@@ -383,18 +281,6 @@ fn disk_usage(directory: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn formats() {
-        let volume = json!({ "Name": "db", "Labels": { "a": "b" } });
-        let format = |format| formatted(&volume, format).unwrap();
-        assert_eq!(format("{{.Name}}: {{ .Labels }}"), r#"db: {"a":"b"}"#);
-        assert_eq!(format(r"{{json .Name}}\t{{.Name}}"), "\"db\"\tdb");
-        assert_eq!(format("{{json .}}"), format("json"));
-        for wrong in ["{{.Nmae}}", "{{.Name", "{{range .}}"] {
-            assert!(formatted(&volume, wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn what_a_volume_may_stand_for() {
