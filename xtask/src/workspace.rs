@@ -1,6 +1,8 @@
 //! Where things are, and calling cargo.
 
 use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -23,7 +25,7 @@ pub fn cache(name: &str) -> Result<PathBuf> {
     // …/target/TRIPLE/debug
     let target = bin.ancestors().nth(2).context("find the target directory")?;
     let cache = target.join(name);
-    std::fs::create_dir_all(&cache).with_context(|| format!("make {}", cache.display()))?;
+    fs::create_dir_all(&cache).with_context(|| format!("make {}", cache.display()))?;
     Ok(cache)
 }
 
@@ -69,12 +71,41 @@ pub fn suites() -> Result<PathBuf> {
     if !output.status.success() {
         bail!("the suites do not build");
     }
-    String::from_utf8_lossy(&output.stdout)
+    let suites = String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter(|message| message["target"]["name"] == "suites")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo does not say where the suites are")
+        .context("cargo does not say where the suites are")?;
+    let_all_read(&suites)?;
+    let_others_in()?;
+    Ok(suites)
+}
+
+/// Lets every user start the programs that are built: the suites have an ordinary one, and cargo writes under the umask of
+/// whoever calls it, which may be 077.
+pub fn let_others_in() -> Result<()> {
+    let bin = bin()?;
+    for entry in fs::read_dir(&bin).with_context(|| format!("list {}", bin.display()))? {
+        let entry = entry?;
+        let mode = entry.metadata()?.permissions().mode();
+        if entry.file_type()?.is_file() && mode & 0o100 != 0 {
+            let_all_read(&entry.path())?;
+        }
+    }
+    let_all_read(&bin.join("deps"))?;
+    let_all_read(&bin)
+}
+
+/// `chmod go+rx`, where that changes anything.
+fn let_all_read(path: &Path) -> Result<()> {
+    const ALL: u32 = 0o055;
+    let mode = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?.permissions().mode();
+    if mode & ALL != ALL {
+        let open = fs::Permissions::from_mode(mode | ALL);
+        fs::set_permissions(path, open).with_context(|| format!("let others read {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// How many tests run at once: they wait more than they compute, and on one core would run on libtest's own thread.

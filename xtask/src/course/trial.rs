@@ -42,6 +42,8 @@ impl<'a> Trial<'a> {
 
     /// Runs some tests of a chapter against `program` (below the directory of programs), with these holes open.
     pub fn run(&self, chapter: &Chapter, program: &str, blank: &str, tests: &[&str]) -> Result<BTreeMap<String, End>> {
+        // What was built since.
+        workspace::let_others_in()?;
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let skips = workspace::cache("suite-skips")?.join(format!("trial-{}-{number}", std::process::id()));
