@@ -7,7 +7,8 @@
 //! * [`peers`]: how each engine spells each command.
 //! * [`rounds`]: interleaved runs, medians and the table.
 //!
-//! What takes turns within one round is slowed by the same neighbours: the ratios mean more than the times.
+//! What takes turns within one round is slowed by the same neighbours: the ratios mean more than the times. Each run begins
+//! on a machine that has come to rest, as when somebody types the command.
 
 mod peers;
 mod rounds;

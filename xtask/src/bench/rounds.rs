@@ -1,6 +1,7 @@
 //! Interleaved runs, medians and the table.
 
 use std::process::{Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -72,6 +73,10 @@ pub struct Table {
     lines: Vec<Line>,
 }
 
+/// Between two runs. A daemon still tidies when its command has ended, docker's for some 50 ms: that would count for
+/// whoever comes next.
+const SETTLE: Duration = Duration::from_millis(100);
+
 impl Table {
     /// Does one operation in rounds: each engine once in each.
     pub fn measure(&mut self, operation: Operation, peers: &[Peer], stage: &Stage, rounds: usize) -> Result<()> {
@@ -82,6 +87,7 @@ impl Table {
         for round in 0..=rounds {
             for (peer, times) in able.iter().zip(&mut times) {
                 let Ok(known) = times else { continue };
+                sleep(SETTLE);
                 match once(peer, operation, stage, round) {
                     Ok(time) if round > 0 => known.push(time),
                     Ok(_) => {}
