@@ -10,6 +10,7 @@ use nix::sys::prctl;
 use rustix::process::Signal;
 
 use crate::birth::{Births, born};
+use crate::clone::exit_now;
 use crate::gate::Message;
 use crate::{Child, Exit, Gate, Isolation, Kind, Process, Record, StartError};
 
@@ -150,12 +151,6 @@ fn become_payload(
 /// namespaces in `/proc` where the child stays behind as an init. Not before `Born`: until then its maps are written.
 fn hide() -> Result<()> {
     prctl::set_dumpable(false).context("hide from the processes around (PR_SET_DUMPABLE)")
-}
-
-/// Ends the process at once: no destructors and no exit handlers, which belong to the parent.
-pub(crate) fn exit_now(code: i32) -> ! {
-    // SAFETY: _exit(2) takes any number and does not return.
-    unsafe { libc::_exit(code) }
 }
 
 /// Kills, reaps and undoes what it holds when it is dropped.

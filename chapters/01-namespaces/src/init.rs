@@ -12,7 +12,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, Pid, fork};
 use rustix::process::{WaitOptions, kill_process, wait};
 
-use crate::container::exit_now;
+use crate::clone::exit_now;
 use crate::{Exit, Process, signals};
 
 /// Forks: returns in the child, which is to become the payload. The caller stays behind as pid 1 and ends as the

@@ -11,8 +11,7 @@ use nix::unistd::Pid;
 use rustix::process::Signal;
 
 use crate::clock::Offsets;
-use crate::clone::{Kinship, clone3};
-use crate::container::exit_now;
+use crate::clone::{Kinship, clone3, exit_now};
 use crate::gate::Message;
 use crate::{Birth, Child, Gate, Kind, StartError, permitted, rootless};
 
