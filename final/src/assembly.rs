@@ -13,12 +13,11 @@ use rootfs::{Device, DeviceWish, Mount, Root as RootSource, Rootfs};
 
 use crate::container::Container;
 use crate::description::Description;
-use crate::monitor::packet::WindowSize;
 use crate::privileges::sysctl::Sysctls;
 use crate::shared_memory::SharedMemory;
 use crate::sharing::{self, Sharing};
 use crate::streams::{EndsHandle, Pipes};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, WindowSize};
 use crate::user;
 use crate::volumes::{CopyUp, VolumeStore};
 

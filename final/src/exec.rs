@@ -9,10 +9,9 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::description::Description;
-use crate::monitor::packet::WindowSize;
 use crate::privileges::{PrivilegeArgs, Settings};
 use crate::streams::{EndsHandle, Pipes};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, WindowSize};
 use crate::user;
 
 /// How long a process may take to stand in the container: a millisecond, if nobody inside stops it. The monitor does nothing

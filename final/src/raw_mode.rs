@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use anyhow::{Context, Result};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-use crate::monitor::packet::WindowSize;
+use crate::terminal::WindowSize;
 
 /// Raw mode, until it is dropped.
 #[derive(Debug)]

@@ -13,14 +13,23 @@ use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, openat};
 use rustix::pty::unlockpt;
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::termios::{Winsize, tcsetwinsize};
+use serde::{Deserialize, Serialize};
 
-use crate::monitor::packet::WindowSize;
 use crate::streams::{EndsHandle, Stream};
 
 /// What `fstatfs(2)` says of a devpts, `linux/magic.h`.
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 /// The major number of every terminal of a devpts (`UNIX98_PTY_SLAVE_MAJOR`).
 const UNIX98_PTY_SLAVE_MAJOR: u32 = 136;
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Lines.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+}
 
 /// A terminal as standard input, output and error, and as the controlling terminal of a new session.
 pub struct Terminal {

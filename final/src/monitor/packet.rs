@@ -24,20 +24,12 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use serde::{Deserialize, Serialize};
 
 use crate::exec::ExecDescription;
+use crate::terminal::WindowSize;
 
 /// The most bytes of a stream that one packet carries.
 pub const CHUNK: usize = 32 * 1024;
 /// The longest packet: a request with a big environment. Below the default limit of a socket's buffer.
 pub const PACKET_MAX: usize = 160 * 1024;
-
-/// The size of a terminal, in characters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WindowSize {
-    /// Lines.
-    pub rows: u16,
-    /// Columns.
-    pub columns: u16,
-}
 
 /// One packet.
 #[derive(Clone, Debug, PartialEq)]

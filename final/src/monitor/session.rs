@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use namespaces::{Child, Exit};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::packet::{CHUNK, WindowSize};
+use super::packet::CHUNK;
 use crate::streams::{Ends, EndsHandle, Stream};
-use crate::terminal;
+use crate::terminal::{self, WindowSize};
 
 /// The most input that waits for a process that does not read it, bytes. Above it, no more is taken from its clients.
 const INPUT_MAX: usize = 256 * 1024;
