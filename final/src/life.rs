@@ -17,7 +17,8 @@ use crate::discard::Discarded;
 use crate::monitor::connection::{Connection, Silent};
 use crate::monitor::finish;
 use crate::monitor::packet::Request;
-use crate::state::{self, State, Status, process_started};
+use crate::state::{State, process_started};
+use crate::status::{self, Status};
 
 /// How long a killed container may take to be gone. A process in the middle of a system call to a dead file server cannot
 /// be killed at all.
@@ -44,7 +45,7 @@ fn wake(description: &Description) {
 }
 
 fn send_signal(container: &Container, number: i32) -> Result<()> {
-    match state::status(container)? {
+    match status::of(container)? {
         (Status::Running, _) => Connection::with(container)?.request(Request::Signal(number)).map(drop),
         (Status::Unmonitored, state) => {
             let Some(process) = process(&state)? else { return Ok(()) };
@@ -68,7 +69,7 @@ pub fn kill(container: &Container) -> Result<()> {
 }
 
 fn end(container: &Container, number: i32, timeout: Option<Duration>) -> Result<()> {
-    match state::status(container)? {
+    match status::of(container)? {
         (Status::Running, _) => end_monitored(container, number, timeout),
         (Status::Unmonitored | Status::Lost, state) => end_unmonitored(container, state, number, timeout),
         (Status::Starting, _) => {
@@ -104,7 +105,7 @@ fn end_monitored(container: &Container, number: i32, timeout: Option<Duration>) 
 /// Waits until a start is over, well or not.
 fn started(container: &Container) -> Result<()> {
     let begin = Instant::now();
-    while let (Status::Starting, _) = state::status(container)? {
+    while let (Status::Starting, _) = status::of(container)? {
         if begin.elapsed() > START_TIMEOUT {
             match alive::holder(&container.directory()) {
                 Some(pid) => return Err(Silent { pid }.into()),
@@ -120,7 +121,7 @@ fn started(container: &Container) -> Result<()> {
 fn settled(container: &Container) -> Result<()> {
     let begin = Instant::now();
     loop {
-        match state::status(container) {
+        match status::of(container) {
             Ok((Status::Running | Status::Starting, _)) if begin.elapsed() < KILL_TIMEOUT => {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -166,7 +167,7 @@ fn kill_by_force(container: &Container) -> Result<()> {
         send(&monitor, Signal::SIGKILL as i32)?;
         ensure!(readable(&monitor, Some(KILL_TIMEOUT))?, "its monitor was killed and does not die");
     }
-    match state::status(container)?.0 {
+    match status::of(container)?.0 {
         Status::Created | Status::Exited => Ok(()), // what was half made is undone with its records
         _ => kill(container),
     }
@@ -188,14 +189,14 @@ pub fn remove(container: &Container, force: bool, volumes: OwnVolumes) -> Result
         let _ = container.undo_records();
         return container.delete();
     }
-    match state::status(container)?.0 {
+    match status::of(container)?.0 {
         status if force => {
             if !matches!(status, Status::Created | Status::Exited) {
                 kill_by_force(container)?;
             }
         }
         status @ (Status::Running | Status::Unmonitored | Status::Starting) => {
-            let paused = status.is_running() && state::is_paused(&container.description()?);
+            let paused = status.is_running() && status::is_paused(&container.description()?);
             ensure!(!paused, "it is paused: unpause it and stop it first, or use rm -f");
             bail!("it is running: stop it first, or use rm -f")
         }

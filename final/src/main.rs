@@ -8,7 +8,7 @@
 //! | [`description`], [`assembly`] | a container as data, and from data to a list of isolations |
 //! | [`monitor`] | the process that looks after one running container |
 //! | [`exec`] | another process in it |
-//! | [`container`], [`state`], [`alive`], [`root`], [`id`] | containers on disk, and how they are |
+//! | [`container`], [`state`], [`status`], [`alive`], [`root`], [`id`] | containers on disk, and how they are |
 //! | [`life`], [`discard`] | stopping, signalling and removing containers |
 //! | [`streams`], [`terminal`] | standard streams, and a terminal |
 //! | [`attach`], [`raw_mode`] | the client's side of a connection with a monitor |
@@ -40,6 +40,7 @@ mod root;
 mod shared_memory;
 mod sharing;
 mod state;
+mod status;
 mod streams;
 mod terminal;
 mod user;

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::Container;
 use crate::root::Root;
-use crate::state::{self, process_started};
+use crate::state::process_started;
+use crate::status;
 
 /// The flags, as Docker has them.
 ///
@@ -266,7 +267,7 @@ impl Namespaces {
 ///
 /// Whoever joins it holds a pidfd that is opened after this, and so looks once more ([`Enter`] does) that it is still there.
 pub fn main_process(container: &Container) -> Result<Pid> {
-    let (status, state) = state::status(container)?;
+    let (status, state) = status::of(container)?;
     let name = || container.description().map_or_else(|_| container.id().to_string(), |description| description.name);
     ensure!(
         status.is_running() && process_started(state.pid) == Some(state.pid_started),

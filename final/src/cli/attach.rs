@@ -9,7 +9,7 @@ use crate::container::Container;
 use crate::monitor::connection::Connection;
 use crate::monitor::packet::Request;
 use crate::root::Root;
-use crate::state::{self, Status};
+use crate::status::{self, Status};
 
 /// Connect with a running container's main process. Ctrl-P Ctrl-Q leaves it.
 #[derive(Args)]
@@ -29,7 +29,7 @@ pub struct Attach {
 pub fn run(root: &Root, args: &Attach) -> Result<i32> {
     let name = &args.container;
     let container = Container::find(root, name)?;
-    match state::status(&container)?.0 {
+    match status::of(&container)?.0 {
         Status::Running => {}
         Status::Unmonitored => bail!("{name} runs, but its monitor was killed: nobody reads what it prints"),
         _ => return Err(StartError::new(1, None, format!("container {name} is not running: start it first")).into()),

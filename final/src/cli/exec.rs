@@ -14,7 +14,7 @@ use crate::monitor::connection::Connection;
 use crate::monitor::packet::Request;
 use crate::raw_mode::window_size;
 use crate::root::Root;
-use crate::state::{self, Status};
+use crate::status::{self, Status};
 
 /// Run another command in a running container.
 #[derive(Args)]
@@ -95,7 +95,7 @@ fn refused(text: String) -> anyhow::Error {
 fn explained(error: anyhow::Error, container: &Container, name: &str) -> anyhow::Error {
     let answered = error.downcast_ref::<StartError>().is_some();
     if !answered {
-        match state::status(container) {
+        match status::of(container) {
             Ok((Status::Unmonitored, _)) => {
                 return anyhow!("{name} runs, but its monitor was killed: nothing can be executed in it");
             }

@@ -10,7 +10,7 @@ use nix::sys::utsname::uname;
 use crate::container::Container;
 use crate::format::say;
 use crate::root::Root;
-use crate::state;
+use crate::status;
 
 /// Show what this engine has and what this machine can.
 #[derive(Args)]
@@ -19,7 +19,7 @@ pub struct Info {}
 /// Carries the command out.
 pub fn run(root: &Root, _: &Info) -> Result<i32> {
     let containers = Container::all(root)?;
-    let running = containers.iter().filter(|c| state::status(c).is_ok_and(|(status, _)| status.is_running())).count();
+    let running = containers.iter().filter(|c| status::of(c).is_ok_and(|(status, _)| status.is_running())).count();
     let images = root.store()?.list()?.into_iter().filter(|listed| matches!(listed, Listed::Image(_))).count();
     let kernel = uname()?;
     say(format_args!("Containers: {}", containers.len()))?;

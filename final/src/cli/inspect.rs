@@ -10,7 +10,8 @@ use crate::description::Description;
 use crate::format::say;
 use crate::root::Root;
 use crate::sharing::Sharing;
-use crate::state::{self, State, Status};
+use crate::state::State;
+use crate::status::{self, Status};
 
 /// Show all there is to know of containers or images, as JSON.
 #[derive(Args)]
@@ -62,14 +63,14 @@ fn look(root: &Root, name: &str, kind: Option<Type>) -> Result<Value> {
 
 fn of_container(container: &Container) -> Result<Value> {
     let description = container.description()?;
-    let (status, state) = state::status(container)?;
+    let (status, state) = status::of(container)?;
     let (path, arguments) = description.argv.split_first().map_or(("", &[][..]), |(path, rest)| (path.as_str(), rest));
     Ok(json!({
         "Id": description.id,
         "Created": description.created,
         "Path": path,
         "Args": arguments,
-        "State": state_of(status, &state, status.is_running() && state::is_paused(&description)),
+        "State": state_of(status, &state, status.is_running() && status::is_paused(&description)),
         "Image": description.image_id,
         "ResolvConfPath": container.directory().join("resolv.conf"),
         "HostnamePath": container.directory().join("hostname"),

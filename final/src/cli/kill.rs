@@ -10,7 +10,7 @@ use crate::container::Container;
 use crate::format::say;
 use crate::life;
 use crate::root::Root;
-use crate::state;
+use crate::status;
 
 /// Send containers a signal.
 #[derive(Args)]
@@ -39,6 +39,6 @@ fn send(container: &Container, signal: i32) -> Result<()> {
     if signal != Signal::SIGKILL as i32 {
         return life::signal(container, signal);
     }
-    ensure!(state::status(container)?.0.is_running(), "the container is not running");
+    ensure!(status::of(container)?.0.is_running(), "the container is not running");
     life::kill(container)
 }

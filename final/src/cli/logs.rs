@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::container::Container;
 use crate::monitor::log::{FILE, Line};
 use crate::root::Root;
-use crate::state::{self, Status};
+use crate::status::{self, Status};
 
 /// Show what a container has printed.
 #[derive(Args)]
@@ -138,7 +138,7 @@ impl Following {
 
     fn is_over(&self) -> bool {
         // An error: it was removed while we looked.
-        state::status(&self.container).map_or(true, |(status, _)| !matches!(status, Status::Running | Status::Starting))
+        status::of(&self.container).map_or(true, |(status, _)| !matches!(status, Status::Running | Status::Starting))
     }
 
     /// Until something in the container's directory changes, and a second at the most: a monitor that is killed writes

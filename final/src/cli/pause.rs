@@ -8,7 +8,7 @@ use crate::container::Container;
 use crate::description::Description;
 use crate::format::say;
 use crate::root::Root;
-use crate::state;
+use crate::status;
 
 /// Stop all processes of containers where they stand.
 #[derive(Args)]
@@ -30,7 +30,7 @@ pub struct Unpause {
 pub fn pause(root: &Root, args: &Pause) -> Result<i32> {
     for_each(&args.containers, |name| {
         let description = running(root, name)?;
-        ensure!(!state::is_paused(&description), "container {name} is already paused");
+        ensure!(!status::is_paused(&description), "container {name} is already paused");
         let frozen = match cgroups::Group::find(&description.cgroup)?.is_nowhere() {
             true => Err(anyhow::anyhow!(
                 "it has no cgroup of its own to be stopped by (it takes root, or a cgroup that was delegated: \
@@ -47,7 +47,7 @@ pub fn pause(root: &Root, args: &Pause) -> Result<i32> {
 pub fn unpause(root: &Root, args: &Unpause) -> Result<i32> {
     for_each(&args.containers, |name| {
         let description = running(root, name)?;
-        ensure!(state::is_paused(&description), "container {name} is not paused");
+        ensure!(status::is_paused(&description), "container {name} is not paused");
         cgroups::thaw(&description.cgroup).with_context(|| format!("cannot unpause {name}"))?;
         say(name)
     })
@@ -55,6 +55,6 @@ pub fn unpause(root: &Root, args: &Unpause) -> Result<i32> {
 
 fn running(root: &Root, name: &str) -> Result<Description> {
     let container = Container::find(root, name)?;
-    ensure!(state::status(&container)?.0.is_running(), "container {name} is not running");
+    ensure!(status::of(&container)?.0.is_running(), "container {name} is not running");
     container.description()
 }

@@ -9,7 +9,7 @@ use network::Port as Published;
 use crate::container::Container;
 use crate::format::say;
 use crate::root::Root;
-use crate::state;
+use crate::status;
 
 /// List the ports that a container publishes, and where.
 #[derive(Args)]
@@ -25,7 +25,7 @@ pub struct Port {
 /// Carries the command out.
 pub fn run(root: &Root, args: &Port) -> Result<i32> {
     let container = Container::find(root, &args.container)?;
-    let (status, state) = state::status(&container)?;
+    let (status, state) = status::of(&container)?;
     let published: &[Published] = if status.is_running() { &state.endpoint.ports } else { &[] };
     let Some(wanted) = &args.port else {
         for port in published {

@@ -10,7 +10,8 @@ use crate::discard::empty_bin;
 use crate::format::{ago, duration, say, since, table};
 use crate::id;
 use crate::root::Root;
-use crate::state::{self, State, Status};
+use crate::state::State;
+use crate::status::{self, Status};
 
 /// List containers.
 #[derive(Args)]
@@ -63,7 +64,7 @@ pub fn run(root: &Root, args: &Ps) -> Result<i32> {
 /// not there.
 fn row(container: &Container, all: bool, args: &Ps) -> Option<Row> {
     let shown_id = |id: &str| if args.no_trunc { id.to_string() } else { id::short(id).to_string() };
-    let looked = container.description().and_then(|description| Ok((description, state::status(container)?)));
+    let looked = container.description().and_then(|description| Ok((description, status::of(container)?)));
     let Ok((description, (status, state))) = looked else {
         let there = container.directory().exists();
         let mut cells = vec![String::new(); 7];
@@ -79,7 +80,7 @@ fn row(container: &Container, all: bool, args: &Ps) -> Option<Row> {
         description.image.clone(),
         command_text(&description.argv, args.no_trunc),
         ago(&description.created),
-        status_text(status, &state, status.is_running() && state::is_paused(&description)),
+        status_text(status, &state, status.is_running() && status::is_paused(&description)),
         ports(&description, &state, status),
         description.name.clone(),
     ];

@@ -7,7 +7,7 @@ use crate::container::Container;
 use crate::monitor::connection::Connection;
 use crate::monitor::packet::Request;
 use crate::root::Root;
-use crate::state::{self, Status};
+use crate::status::{self, Status};
 
 /// Give a container another name.
 #[derive(Args)]
@@ -25,7 +25,7 @@ pub fn run(root: &Root, args: &Rename) -> Result<i32> {
     let container = Container::find(root, &args.container)?;
     let name = args.name.strip_prefix('/').unwrap_or(&args.name);
     container.rename(name).with_context(|| format!("cannot rename {}", args.container))?;
-    if state::status(&container)?.0 == Status::Running {
+    if status::of(&container)?.0 == Status::Running {
         // It will give the name back in the end.
         let told = Connection::with(&container).and_then(|monitor| monitor.request(Request::Rename(name.to_string())));
         told.with_context(|| format!("{} is called {name} now, and its monitor does not know", args.container))?;

@@ -9,7 +9,7 @@ use crate::container::Container;
 use crate::format::say;
 use crate::id;
 use crate::root::Root;
-use crate::state;
+use crate::status;
 
 /// Remove images.
 #[derive(Args)]
@@ -46,7 +46,7 @@ fn refuse_if_used(root: &Root, store: &Store, name: &str, force: bool) -> Result
         if description.image_id != image.id.to_string() {
             continue;
         }
-        let running = state::status(&container)?.0.is_running();
+        let running = status::of(&container)?.0.is_running();
         let used_by = id::short(container.id());
         ensure!(
             !running,

@@ -14,7 +14,7 @@ use crate::monitor::connection::started;
 use crate::monitor::packet::Wishes;
 use crate::raw_mode::window_size;
 use crate::root::Root;
-use crate::state::{self, Status};
+use crate::status::{self, Status};
 
 /// Start stopped containers again.
 #[derive(Args)]
@@ -64,8 +64,8 @@ pub fn start(root: &Root, name: &str) -> Result<()> {
 /// Starts a container's monitor; `None` if the container runs already, which is no error.
 fn begin(root: &Root, name: &str, wishes: Wishes) -> Result<Option<std::os::fd::OwnedFd>> {
     let container = Container::find(root, name)?;
-    match state::status(&container)?.0 {
-        Status::Running if state::is_paused(&container.description()?) => {
+    match status::of(&container)?.0 {
+        Status::Running if status::is_paused(&container.description()?) => {
             anyhow::bail!("cannot start {name}: it is paused (minidocker unpause {name})")
         }
         Status::Running => return Ok(None),

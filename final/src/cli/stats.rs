@@ -15,7 +15,7 @@ use crate::description::Description;
 use crate::format::{say, size, table};
 use crate::id;
 use crate::root::Root;
-use crate::state;
+use crate::status;
 
 /// Show what containers use, every second anew.
 #[derive(Args)]
@@ -92,7 +92,7 @@ fn look(root: &Root, args: &Stats) -> Result<Vec<Sample>> {
     }
     for container in found {
         let Ok(description) = container.description() else { continue };
-        let Ok((status, state)) = state::status(&container) else { continue };
+        let Ok((status, state)) = status::of(&container) else { continue };
         if !status.is_running() && !args.all && !named {
             continue;
         }

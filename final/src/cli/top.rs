@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use crate::container::Container;
 use crate::format::{say, table};
 use crate::root::Root;
-use crate::state;
+use crate::status;
 
 /// Show the processes of a container.
 #[derive(Args)]
@@ -41,7 +41,7 @@ struct Column {
 pub fn run(root: &Root, args: &Top) -> Result<i32> {
     let columns = columns(&args.options)?;
     let container = Container::find(root, &args.container)?;
-    let (status, state) = state::status(&container)?;
+    let (status, state) = status::of(&container)?;
     ensure!(status.is_running(), "container {} is not running", args.container);
     let machine = Machine::this()?;
     let mut rows = vec![columns.iter().map(|column| column.heading.to_string()).collect()];

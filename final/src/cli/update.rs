@@ -11,7 +11,7 @@ use super::for_each;
 use crate::container::Container;
 use crate::format::say;
 use crate::root::Root;
-use crate::state;
+use crate::status;
 
 /// Change the limits of containers, running or not.
 #[derive(Args)]
@@ -47,14 +47,14 @@ fn update(container: &Container, args: &LimitArgs) -> Result<()> {
     let old = description.limits.clone();
     let new = args.applied_to(&old);
     new.check_here(&description.cgroup)?;
-    let was_running = state::status(container)?.0.is_running();
+    let was_running = status::of(container)?.0.is_running();
     if was_running {
         cgroups::update(&description.cgroup, &old, &new)?;
     }
     description.limits = new.clone();
     container.write_description(&description)?;
     // Whoever has started it meanwhile may have read the old ones.
-    if !was_running && state::status(container)?.0.is_running() {
+    if !was_running && status::of(container)?.0.is_running() {
         cgroups::update(&description.cgroup, &old, &new)?;
     }
     Ok(())

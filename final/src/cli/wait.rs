@@ -10,7 +10,7 @@ use crate::format::say;
 use crate::monitor::connection::Connection;
 use crate::monitor::packet::Request;
 use crate::root::Root;
-use crate::state::{self, Status};
+use crate::status::{self, Status};
 
 /// Wait until containers have ended, and print their exit statuses.
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub fn run(root: &Root, args: &Wait) -> Result<i32> {
 /// The exit status of a container, once it has ended. One that was never started has ended well, as for Docker.
 fn until_end(root: &Root, name: &str) -> Result<i32> {
     let container = Container::find(root, name)?;
-    let (status, state) = state::status(&container)?;
+    let (status, state) = status::of(&container)?;
     match status {
         Status::Created | Status::Exited => return Ok(state.exit_code),
         Status::Unmonitored | Status::Lost => {
@@ -40,7 +40,7 @@ fn until_end(root: &Root, name: &str) -> Result<i32> {
         monitor.request(Request::Wait)?;
         attach::wait(&monitor.into_socket())
     });
-    asked.or_else(|error| match state::status(&container) {
+    asked.or_else(|error| match status::of(&container) {
         // It ended between the two looks.
         Ok((Status::Exited, state)) => Ok(state.exit_code),
         _ => Err(error).with_context(|| format!("cannot wait for {name}")),
