@@ -22,21 +22,39 @@ pub struct Stop {
     signal: Option<String>,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    pub containers: Vec<String>,
 }
 
 /// Carries the command out.
 pub fn run(root: &Root, args: &Stop) -> Result<i32> {
-    let signal = args.signal.as_deref().map(signal_number).transpose()?;
-    let timeout = args.time.map(patience);
-    for_each_at_once(&args.containers, |name| {
+    let how = args.how()?;
+    for_each_at_once(&args.containers, |name| how.stop(root, name))
+}
+
+impl Stop {
+    /// How they are to be stopped.
+    pub fn how(&self) -> Result<How> {
+        let signal = self.signal.as_deref().map(signal_number).transpose()?;
+        Ok(How { patience: self.time.map(patience), signal })
+    }
+}
+
+/// How a container is stopped: what is not said is the container's own.
+pub struct How {
+    patience: Option<Duration>,
+    signal: Option<i32>,
+}
+
+impl How {
+    /// Stops a container in this way.
+    pub fn stop(&self, root: &Root, name: &str) -> Result<()> {
         let container = Container::find(root, name)?;
-        life::stop(&container, timeout, signal).with_context(|| format!("cannot stop {name}"))
-    })
+        life::stop(&container, self.patience, self.signal).with_context(|| format!("cannot stop {name}"))
+    }
 }
 
 /// How long `-t` waits: negative numbers for ever.
-pub fn patience(seconds: i64) -> Duration {
+fn patience(seconds: i64) -> Duration {
     // Longer than any machine is up.
     Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::from(u32::MAX)))
 }
