@@ -50,16 +50,11 @@ impl Container {
     ///
     /// The caller must be single-threaded. On an error the child is dead and reaped and the records are undone.
     pub fn create(self) -> Result<Created> {
-        self.create_while(|_| Ok(()))
+        self.stand(|_| Ok(()), false)
     }
 
-    /// Makes the container, and does something else while the child is busy inside.
-    pub fn create_while(self, meanwhile: impl FnOnce(&Child) -> Result<()>) -> Result<Created> {
-        self.stand(meanwhile, false)
-    }
-
-    /// The same, and executes the payload as soon as all stands: the child need not wait for the word, nor be woken by
-    /// it, since it is there already.
+    /// Makes the container, does something else while the child is busy inside, and has the payload executed as soon as
+    /// all stands: the child need not wait for the word, nor be woken by it, since it is there already.
     pub fn start_while(self, meanwhile: impl FnOnce(&Child) -> Result<()>) -> Result<Running> {
         self.stand(meanwhile, true)?.running()
     }
