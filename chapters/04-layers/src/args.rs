@@ -137,17 +137,7 @@ impl Drop for Scratch {
 
 /// Makes a directory where there is none.
 fn make_directory(path: &Path) -> Result<()> {
-    let make = || -> io::Result<()> {
-        match path.parent() {
-            Some(parent) if !path.exists() => fs::create_dir_all(parent)?,
-            _ => {}
-        }
-        match crate::make_directory(path, 0o755) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-            made => made,
-        }
-    };
-    make().with_context(|| format!("create the directory {}", path.display()))
+    crate::ensure_directory(path, 0o755).with_context(|| format!("create the directory {}", path.display()))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

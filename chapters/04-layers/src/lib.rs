@@ -60,7 +60,7 @@ pub use compressed::{Decompressed, Unpacked, unpack_compressed};
 pub use copy::{Attributes, copy_tree};
 pub use diff::{Change, ChangeKind, diff};
 pub use digest::{Digest, Hashing, chain_id};
-pub use directory::make_directory;
+pub use directory::{ensure_directory, make_directory};
 pub use entry::{Entries, Entry, EntryKind, Timestamp};
 pub use isolation::Layers;
 pub use name::Target;

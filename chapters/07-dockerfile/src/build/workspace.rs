@@ -4,7 +4,6 @@
 //! tidies up after a killed build can undo it.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -44,14 +43,7 @@ impl Workspace {
     pub fn directory(&self, name: &str) -> Result<PathBuf> {
         let path = self.dir.join(name);
         // It may be the upper directory of a step, and then its mode is that of the image's root.
-        let make = || {
-            fs::create_dir_all(path.parent().unwrap_or(&path))?;
-            match layers::make_directory(&path, 0o755) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-                made => made,
-            }
-        };
-        make().with_context(|| format!("make {}", path.display()))?;
+        layers::ensure_directory(&path, 0o755).with_context(|| format!("make {}", path.display()))?;
         Ok(path)
     }
 
