@@ -42,14 +42,10 @@ impl Group {
 
     /// The same, and nowhere if it does not exist.
     pub fn find(path: &str) -> Result<Group> {
-        let name = relative(path)?;
-        let hierarchies = Hierarchies::detect()?;
-        let existing = |tree: &Path| Some(tree.join(&name)).filter(|directory| directory.is_dir());
-        Ok(Group {
-            unified: hierarchies.unified.as_ref().and_then(|unified| existing(&unified.base)),
-            legacy: hierarchies.legacy.iter().filter_map(|(c, tree)| Some((*c, existing(tree)?))).collect(),
-            tidy_parent: !path.starts_with('/'),
-        })
+        let mut group = Group::everywhere(path)?;
+        group.unified = group.unified.filter(|directory| directory.is_dir());
+        group.legacy.retain(|_, directory| directory.is_dir());
+        Ok(group)
     }
 
     /// The cgroup of this path in every tree that there is, whether it exists there or not: the record of one that is to
