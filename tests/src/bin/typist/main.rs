@@ -9,7 +9,9 @@
 //!
 //! * [`session`]: what is to be typed.
 //! * [`shell`]: one terminal.
+//! * [`quiet`]: waiting until nothing moves.
 
+mod quiet;
 mod session;
 mod shell;
 

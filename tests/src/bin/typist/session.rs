@@ -18,7 +18,7 @@ pub enum Step {
     Part(String),
     /// `@user learner`: whose the shells are that start from here on.
     User(User),
-    /// `@holds TEXT`: the next command goes on running; its output is shown up to this text.
+    /// `@holds TEXT`: the next command goes on running; its output is shown once this text has come and nothing moves any more.
     Holds(String),
     /// `@returns A`: wait for the command that was left running in terminal A, and show what it has said since.
     Returns(String),

@@ -1,29 +1,29 @@
 //! One terminal: a shell, what is typed into it, and what comes out.
 
 use std::fs::File;
-use std::io::{PipeReader, Read, Write};
+use std::io::{ErrorKind, PipeReader, Read, Write};
+use std::os::fd::AsFd;
 use std::process::{Child, Command};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread::spawn;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, tcgetattr, tcsetattr};
 use suite::Host;
 
+use crate::quiet;
 use crate::session::User;
 
 /// A command that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// A command left running that has said what it says is silent for so long.
-const SILENCE: Duration = Duration::from_millis(400);
 
 /// A shell. It is killed when dropped.
 pub struct Shell {
     child: Child,
     keyboard: File,
-    screen: Receiver<Vec<u8>>,
+    screen: PipeReader,
     seen: String,
     typed: usize,
 }
@@ -47,7 +47,8 @@ impl Shell {
         command.stdin(pty.slave).stdout(into.try_clone().context("duplicate a pipe")?).stderr(into);
         let child = command.spawn().context("start sh")?;
         drop(command); // it holds the other ends
-        Ok(Shell { child, keyboard: File::from(pty.master), screen: listen(out), seen: String::new(), typed: 0 })
+        fcntl(&out, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("set up a pipe")?;
+        Ok(Shell { child, keyboard: File::from(pty.master), screen: out, seen: String::new(), typed: 0 })
     }
 
     /// Types a line, and behind it one that tells when it is done and leaves the status as it was.
@@ -61,55 +62,63 @@ impl Shell {
         format!("@@done-{}", self.typed)
     }
 
-    /// What the last line has printed since the last look, once it is done.
+    /// What the last line has printed since the last look, once it is done and what it has left running is at rest.
     pub fn output(&mut self) -> Result<String> {
         let mark = self.mark() + "\n";
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(place) = self.seen.find(&mark) {
-                let text = self.seen[..place].to_owned();
-                self.seen.drain(..place + mark.len());
-                return Ok(text);
-            }
-            match self.screen.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!("the command does not return (@holds?); it said {:?}", self.seen)
-                }
-                // The shell itself has ended, by an attack perhaps.
-                Err(RecvTimeoutError::Disconnected) => return Ok(std::mem::take(&mut self.seen)),
-            }
+        // The shell itself may have ended, by an attack perhaps.
+        if !self.wait_for(&mark).context("the command does not return (@holds?)")? {
+            return Ok(std::mem::take(&mut self.seen));
         }
+        Ok(self.output_at_rest()?.replacen(&mark, "", 1))
     }
 
-    /// What the last line prints until `text` has come, or, where that is empty, until it is silent.
+    /// What the last line, which does not return, prints until `text` has come, or anything, and until it is at rest.
     pub fn output_up_to(&mut self, text: &str) -> Result<String> {
+        self.wait_for(text)?;
+        self.output_at_rest()
+    }
+
+    /// Reads until `text` has come; false if the screen has gone dark before.
+    fn wait_for(&mut self, text: &str) -> Result<bool> {
         let deadline = Instant::now() + PATIENCE;
+        while !self.seen.contains(text) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                bail!("waited for {text:?} in vain, saw {:?}", self.seen);
+            }
+            let millis = PollTimeout::try_from(left).context("so long one cannot wait")?;
+            poll(&mut [PollFd::new(self.screen.as_fd(), PollFlags::POLLIN)], millis).context("wait for the screen")?;
+            if !self.look()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// All that has been printed, once nothing moves any more.
+    fn output_at_rest(&mut self) -> Result<String> {
         loop {
-            if !text.is_empty() && self.seen.contains(text) && self.seen.ends_with('\n') {
+            quiet::all_asleep()?;
+            let before = self.seen.len();
+            // Whoever waits for room in a full pipe is asleep too.
+            if !self.look()? || self.seen.len() == before {
                 return Ok(std::mem::take(&mut self.seen));
             }
-            match self.screen.recv_timeout(SILENCE) {
-                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(_) if text.is_empty() => return Ok(std::mem::take(&mut self.seen)),
-                Err(_) if Instant::now() < deadline => {}
-                Err(_) => bail!("waited for {text:?} in vain, saw {:?}", self.seen),
+        }
+    }
+
+    /// Takes what is on the screen; false if it has gone dark.
+    fn look(&mut self) -> Result<bool> {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.screen.read(&mut buffer) {
+                Ok(0) => return Ok(false),
+                Ok(length) => self.seen.push_str(&String::from_utf8_lossy(&buffer[..length])),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+                Err(error) => return Err(error).context("read the screen"),
             }
         }
     }
-}
-
-fn listen(mut out: PipeReader) -> Receiver<Vec<u8>> {
-    let (send, screen) = channel();
-    spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(length @ 1..) = out.read(&mut buffer) {
-            if send.send(buffer[..length].to_vec()).is_err() {
-                return;
-            }
-        }
-    });
-    screen
 }
 
 impl Drop for Shell {
