@@ -78,12 +78,9 @@ pub fn prove(root: &Path, tally: &mut Tally) -> Result<()> {
     for name in sessions(root)? {
         let check = format!("transcript {name}");
         match compare(root, &sandbox, &name) {
-            Verdict::Same => tally.check(&check, true),
+            Verdict::Same => tally.report(&check, Vec::new()),
             Verdict::Skipped(why) => tally.skip(&check, &why),
-            Verdict::Differs(what) => {
-                println!("{what}");
-                tally.check(&check, false);
-            }
+            Verdict::Differs(what) => tally.report(&check, vec![what]),
         }
     }
     Ok(())

@@ -92,10 +92,7 @@ fn prove_chapter(root: &Path, trial: &Trial<'_>, chapter: &Chapter, tally: &mut 
 /// One check, with what is wrong line by line.
 fn report(tally: &mut Tally, name: &str, wrong: Vec<String>) {
     println!("proof {name} ... {}", if wrong.is_empty() { "ok" } else { "FAILED" });
-    for line in &wrong {
-        println!("  {line}");
-    }
-    tally.check(name, wrong.is_empty());
+    tally.report(name, wrong);
 }
 
 /// Puts the tests that skipped themselves on record.

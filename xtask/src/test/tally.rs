@@ -5,10 +5,20 @@
 pub struct Tally {
     passed: usize,
     attacks: usize,
-    failures: Vec<String>,
+    failures: Vec<Failure>,
     skips: Vec<String>,
     notes: Vec<String>,
 }
+
+/// What failed, and what it said about it.
+#[derive(Debug, PartialEq, Eq)]
+struct Failure {
+    name: String,
+    said: Vec<String>,
+}
+
+/// Of what a failure said, the verdict repeats so many lines: who sees only the end of a long output shall see why.
+const REPEATED: usize = 12;
 
 /// How the line of a test begins that is an attack; `tests/suites/attacks` has the list.
 const ATTACK: &str = "test attacks::";
@@ -20,8 +30,10 @@ pub struct Listener {
     attacks: usize,
     failed: usize,
     ignored: Vec<String>,
-    failures: Vec<String>,
+    failures: Vec<Failure>,
     in_failures: bool,
+    /// What each failed test has said; the last one may be saying it now.
+    said: Vec<Failure>,
 }
 
 impl Listener {
@@ -29,6 +41,7 @@ impl Listener {
     pub fn hear(&mut self, line: &str) {
         if let Some(counts) = line.strip_prefix("test result: ") {
             self.in_failures = false;
+            self.said.clear();
             self.passed += number_before(counts, " passed");
             self.failed += number_before(counts, " failed");
             return;
@@ -44,11 +57,19 @@ impl Listener {
         // The list of names, which comes twice: first with each one's output.
         if line == "failures:" {
             self.in_failures = true;
+        } else if let Some(name) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" stdout ----")) {
+            self.said.push(Failure { name: name.to_owned(), said: Vec::new() });
+            println!("{line}");
         } else if let Some(name) = line.strip_prefix("    ").filter(|name| self.in_failures && !name.contains(' ')) {
-            if !self.failures.iter().any(|known| known == name) {
-                self.failures.push(name.to_owned());
+            if !self.failures.iter().any(|known| known.name == name) {
+                let said = self.said.iter().position(|failure| failure.name == name);
+                let said = said.map(|place| self.said.swap_remove(place).said).unwrap_or_default();
+                self.failures.push(Failure { name: name.to_owned(), said });
             }
         } else if !line.trim().is_empty() && !line.starts_with("running ") {
+            if let Some(failure) = self.said.last_mut().filter(|_| self.in_failures) {
+                failure.said.push(line.to_owned());
+            }
             println!("{line}");
         }
     }
@@ -66,13 +87,29 @@ fn number_before(text: &str, word: &str) -> usize {
 }
 
 impl Tally {
-    /// One check that is no program of tests.
+    /// One check that is no program of tests, and that has said what is wrong.
     pub fn check(&mut self, name: &str, passed: bool) {
         if passed {
             self.passed += 1;
         } else {
-            self.failures.push(name.to_owned());
+            self.fail(name, Vec::new());
         }
+    }
+
+    /// One check that found what is wrong, if it found any.
+    pub fn report(&mut self, name: &str, wrong: Vec<String>) {
+        for line in &wrong {
+            println!("{line}");
+        }
+        if wrong.is_empty() {
+            self.passed += 1;
+        } else {
+            self.fail(name, wrong);
+        }
+    }
+
+    fn fail(&mut self, name: &str, said: Vec<String>) {
+        self.failures.push(Failure { name: name.to_owned(), said });
     }
 
     /// One check that could not be made.
@@ -91,12 +128,14 @@ impl Tally {
         self.attacks += heard.attacks;
         self.skips.extend(heard.ignored);
         let named = heard.failures.len();
-        self.failures.extend(heard.failures.into_iter().map(|test| format!("{name}: {test}")));
+        for failure in heard.failures {
+            self.fail(&format!("{name}: {}", failure.name), failure.said);
+        }
         for _ in named..heard.failed {
-            self.failures.push(format!("{name}: a test without a name"));
+            self.fail(&format!("{name}: a test without a name"), Vec::new());
         }
         if !success && heard.failed == 0 {
-            self.failures.push(format!("{name}: ended badly (see above)"));
+            self.fail(&format!("{name}: ended badly (see above)"), Vec::new());
         }
     }
 
@@ -119,7 +158,11 @@ impl Tally {
             println!("skipped: {skip}");
         }
         for failure in &self.failures {
-            println!("FAILED: {failure}");
+            println!("FAILED: {}", failure.name);
+            let left_out = failure.said.len().saturating_sub(REPEATED);
+            for line in &failure.said[left_out..] {
+                println!("  | {line}");
+            }
         }
         if self.attacks > 0 {
             println!("{} attacks held off", self.attacks);
@@ -160,10 +203,13 @@ mod tests {
     #[test]
     fn failures_are_named_once() {
         let mut listener = Listener::default();
-        for line in ["failures:", "", "---- a::b stdout ----", "", "failures:", "    a::b", "    c::d", ""] {
+        let lines = ["---- a::b stdout ----", "", "thread 'a::b' panicked at a.rs:1:1:", "    no    space", ""];
+        for line in ["failures:", ""].iter().chain(&lines).chain(&["failures:", "    a::b", "    c::d", ""]) {
             listener.hear(line);
         }
-        assert_eq!(listener.failures, ["a::b", "c::d"]);
+        let said = ["thread 'a::b' panicked at a.rs:1:1:", "    no    space"].map(str::to_owned).to_vec();
+        let failure = |name: &str, said| Failure { name: name.to_owned(), said };
+        assert_eq!(listener.failures, [failure("a::b", said), failure("c::d", Vec::new())]);
     }
 
     #[test]
