@@ -264,6 +264,11 @@ fn the_score_of_the_out_of_memory_killer() {
             bad(host, &["--oom-score-adj", "-500"], &["CAP_SYS_RESOURCE"]);
         }
         bad(host, &["--oom-score-adj", "1001"], &["1001"]);
+        // In a pid namespace with the /proc of another, the process has another number there.
+        let words = ["--name", "inner", "--oom-score-adj", "500", "suite", "payload", "facts"];
+        let inner = ["run", "/tmp/suite/bin/minidocker", "run", "--network", "none"];
+        assert_eq!(fact(&text(&host.chapter(1, inner).args(words).assert().success()), "oom_score_adj"), "500");
+        host.minidocker(["rm", "inner"]).assert().success();
     });
 }
 

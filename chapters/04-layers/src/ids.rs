@@ -35,8 +35,9 @@ struct Range {
 impl Ids {
     /// Those of the child's user namespace, as we see them.
     pub(crate) fn of(child: &Child) -> Result<Ids> {
+        let pid = child.pid_in_proc()?;
         let read = |name: &str| {
-            let path = format!("/proc/{}/{name}", child.pid());
+            let path = format!("/proc/{pid}/{name}");
             let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
             parse(&text).with_context(|| format!("understand {path}"))
         };

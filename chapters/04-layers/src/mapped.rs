@@ -12,7 +12,6 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -20,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 use namespaces::{Birth, Child, Container, Gate, Isolation, Kind, Process};
 use rootfs::{Reach, idmap, make_slave};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, chmodat, chownat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, chmodat, chownat, fstat, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 
@@ -35,8 +34,9 @@ pub(crate) const OVERLAY: &str = "overlay";
 /// Prepares the upper directory for a child in another user namespace, and makes its overlay if it cannot do that itself:
 /// an ordinary user's child can, since all files are the user's own.
 pub(crate) fn outside(child: &Child, lower: &[PathBuf], upper: &Upper) -> Result<Option<OwnedFd>> {
-    let user_namespace = |process: &str| fs::metadata(format!("/proc/{process}/ns/user")).map(|found| found.ino());
-    if user_namespace("self")? == user_namespace(&child.pid().to_string())? {
+    let user_namespace = child.namespace(Kind::User)?;
+    let ours = statat(CWD, "/proc/self/ns/user", AtFlags::empty()).context("look at our own user namespace")?;
+    if fstat(&user_namespace)?.st_ino == ours.st_ino {
         return Ok(None);
     }
     let ids = Ids::of(child)?;
@@ -46,12 +46,7 @@ pub(crate) fn outside(child: &Child, lower: &[PathBuf], upper: &Upper) -> Result
         return Ok(None);
     }
     let made = Rc::default();
-    let maker = Maker {
-        user_namespace: child.namespace(Kind::User)?,
-        lower: lower.to_vec(),
-        upper: upper.clone(),
-        made: Rc::clone(&made),
-    };
+    let maker = Maker { user_namespace, lower: lower.to_vec(), upper: upper.clone(), made: Rc::clone(&made) };
     // A container that comes as far as its mounts. Dropped then, it ends without ever having executed anything.
     let maker = Container::new(Process::new(Vec::new()), vec![Box::new(maker)], crate::undo);
     drop(maker.create().context("make the overlay outside of the user namespace")?);

@@ -41,7 +41,7 @@ pub fn new_keyring(filtered: bool) -> Result<()> {
 /// Without a wish the score is 0, where ours is below: an engine that init protects from the out-of-memory killer must
 /// not hand that protection to its containers.
 pub fn set_oom_score(child: &Child, wish: Option<i16>) -> Result<()> {
-    let path = format!("/proc/{}/oom_score_adj", child.pid());
+    let path = format!("/proc/{}/oom_score_adj", child.pid_in_proc()?);
     let score = match wish {
         Some(score) => score,
         None => {

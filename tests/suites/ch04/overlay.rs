@@ -164,6 +164,18 @@ fn a_user_namespace_needs_no_way_through_roots_directories() {
 }
 
 #[test]
+fn a_user_namespace_is_found_in_the_proc_of_another_pid_namespace() {
+    host(|host| {
+        if !idmapped_mounts_or_refusal(host) {
+            return;
+        }
+        // Chapter 1 changes the pid namespace and leaves /proc: there the child of chapter 4 has another number.
+        let mut command = host.chapter(1, ["run", "/tmp/suite/bin/ch04", "run", "--new", "user", "--layer"]);
+        command.arg(base(host)).args(["stat", "-c", "%u", "/etc/passwd"]).assert().success().stdout("0\n");
+    });
+}
+
+#[test]
 fn an_ordinary_users_many_ids_become_the_containers() {
     host(|host| {
         user_namespaces_or_skip(host);
