@@ -144,8 +144,7 @@ impl Overlay<'_> {
                 format!("{} and {} are not on one file system", upper.display(), work.display())
             }
             Some(Errno::ACCESS) if self.xattrs == OverlayXattrs::User => format!(
-                "in its user namespace the container may not reach {} \
-                 (root's containers cannot have a user namespace of their own yet; an ordinary user's have one)",
+                "in its user namespace the container may not reach {} (a directory above it is closed to it)",
                 upper.display()
             ),
             Some(Errno::PERM) => "without root an overlay needs Linux 5.11 or later, in a user namespace".to_owned(),
