@@ -1,12 +1,14 @@
 //! A container on disk: its directory, its name, and finding it by either.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use namespaces::Record;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::retry_on_intr;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +26,11 @@ pub struct Container {
     root: Root,
     id: String,
 }
+
+/// Held while what a container is, is written anew.
+#[derive(Debug)]
+#[must_use = "it is given up when it is dropped"]
+pub struct Lock(#[expect(dead_code, reason = "held for the lock on it")] File);
 
 impl Container {
     /// Makes a container: its directory, and its name claimed. `describe` is given the name.
@@ -93,15 +100,35 @@ impl Container {
         }
     }
 
+    /// Gives the name back, if it is this container's.
+    fn release(&self, name: &str) -> Result<()> {
+        let path = self.root.names().join(name);
+        match read_name(&path) {
+            Some(owner) if owner == self.id => {
+                fs::remove_file(path).with_context(|| format!("give the name {name} back"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps others from changing what it is until the lock is dropped: of two at once each would write down its own change
+    /// alone (`update`, `rename`).
+    pub fn lock(&self) -> Result<Lock> {
+        let directory = File::open(self.directory()).context("open the container's directory")?;
+        retry_on_intr(|| flock(&directory, FlockOperation::LockExclusive)).context("lock the container's directory")?;
+        Ok(Lock(directory))
+    }
+
     /// Gives it another name. Killed half-way it has both.
     pub fn rename(&self, name: &str) -> Result<()> {
         id::check_name(name)?;
+        let _lock = self.lock()?;
         let mut description = self.description()?;
         ensure!(description.name != name, "it has this name already");
         ensure!(self.claim(name)?, self.conflict(name));
         let former = std::mem::replace(&mut description.name, name.to_string());
-        self.write("container.json", &description)?;
-        fs::remove_file(self.root.names().join(&former)).with_context(|| format!("give the name {former} back"))
+        self.write_description(&description)?;
+        self.release(&former)
     }
 
     fn conflict(&self, name: &str) -> anyhow::Error {
@@ -167,7 +194,7 @@ impl Container {
         })
     }
 
-    /// Writes down what it is, anew. Only `update` does, under a lock on the directory.
+    /// Writes down what it is, anew: under its [`lock`](Container::lock).
     pub fn write_description(&self, description: &Description) -> Result<()> {
         self.write("container.json", description)
     }
@@ -205,42 +232,37 @@ impl Container {
     /// Removes it from the disk. Its process must be dead and its records undone. The volumes that were made for it stay,
     /// unless it was made with `--rm`.
     pub fn delete(&self) -> Result<()> {
-        let description = self.description().ok();
-        let volumes = description.as_ref().filter(|description| description.auto_remove).map(Description::own_volumes);
-        self.take_away(description.map(|description| description.name).as_deref(), &volumes.unwrap_or_default())?
-            .delete()
+        self.take_away(|description| description.auto_remove)?.delete()
     }
 
     /// Removes it from the disk, and the volumes that were made for it.
     pub fn delete_with_volumes(&self) -> Result<()> {
-        let name = self.description().ok().map(|description| description.name);
-        self.discard(name.as_deref())?.delete()
+        self.discard()?.delete()
     }
 
     /// Takes it out of the list, and its name back: from then on there is no such container, however long deleting its
     /// files takes and whether or not that is finished. The volumes that were made for it go as well, except those that
     /// another container has (`--volumes-from`).
-    pub fn discard(&self, name: Option<&str>) -> Result<Discarded> {
-        let volumes = self.description().map(|description| description.own_volumes()).unwrap_or_default();
-        self.take_away(name, &volumes)
+    pub fn discard(&self) -> Result<Discarded> {
+        self.take_away(|_| true)
     }
 
-    fn take_away(&self, name: Option<&str>, volumes: &[String]) -> Result<Discarded> {
+    fn take_away(&self, with_volumes: impl FnOnce(&Description) -> bool) -> Result<Discarded> {
         let directory = self.directory();
+        // By its name as it is now: it may have got another one since it was started.
+        let description = self.description().ok();
+        let volumes = description.as_ref().filter(|it| with_volumes(it)).map(Description::own_volumes);
         let mut discarded = Discarded::default();
         match Discarded::take(&self.root, &directory) {
             Ok(container) => {
                 discarded = container;
-                discarded.add(VolumeStore::of(&self.root).remove_unused(volumes));
+                discarded.add(VolumeStore::of(&self.root).remove_unused(&volumes.unwrap_or_default()));
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("remove {}", directory.display())),
         }
-        if let Some(name) = name {
-            let path = self.root.names().join(name);
-            if read_name(&path).is_some_and(|owner| owner == self.id) {
-                let _ = fs::remove_file(path);
-            }
+        if let Some(description) = &description {
+            let _ = self.release(&description.name);
         }
         self.settle();
         Ok(discarded)

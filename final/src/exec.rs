@@ -45,7 +45,8 @@ pub struct ExecDescription {
 /// `init` is the container's main process, whose namespaces and cgroup it is born in.
 ///
 /// # Errors
-/// With [`REFUSED`] if the container is paused: the process would stand still before it came to its command.
+/// With [`REFUSED`] if the container is paused: the process would stand still before it came to its command. The text
+/// begins after the container's name, which may have changed since it was described.
 pub fn assemble(exec: &ExecDescription, container: &Description, init: Pid) -> Result<(Container, EndsHandle)> {
     let mut process = Process::new(exec.argv.iter().map(Into::into).collect());
     process.env = container.env.iter().map(Into::into).collect();
@@ -59,9 +60,7 @@ pub fn assemble(exec: &ExecDescription, container: &Description, init: Pid) -> R
     let group = Group::find(&container.cgroup)?;
     if !group.is_nowhere() {
         if cgroups::freezer::is_frozen(&group) {
-            let name = &container.name;
-            let text = format!("container {name} is paused, unpause the container before exec");
-            return Err(StartError::new(REFUSED, None, text).into());
+            return Err(StartError::new(REFUSED, None, "is paused, unpause the container before exec").into());
         }
         isolations.push(Box::new(Join::new(group)));
     }

@@ -105,7 +105,7 @@ fn explained(error: anyhow::Error, container: &Container, name: &str) -> anyhow:
     }
     let mut error = StartError::from(&error);
     match error.code {
-        REFUSED => return error.into(),
+        REFUSED => return refused(format!("container {name} {error}")),
         ENGINE_FAILED => error.code = CANNOT_EXECUTE,
         _ => {}
     }

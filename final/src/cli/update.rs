@@ -1,11 +1,8 @@
 //! `minidocker update`.
 
-use std::fs::File;
-
 use anyhow::{Context, Result, ensure};
 use cgroups::{LimitArgs, Limits};
 use clap::Args;
-use rustix::fs::{FlockOperation, flock};
 
 use super::for_each;
 use crate::container::Container;
@@ -40,9 +37,7 @@ pub fn run(root: &Root, args: &Update) -> Result<i32> {
 /// In force first, then in the books: killed in between, the container runs on with what was wanted, and the next start
 /// has the old.
 fn update(container: &Container, args: &LimitArgs) -> Result<()> {
-    let directory = File::open(container.directory()).context("open the container's directory")?;
-    // Two at once would each write down their own change alone. The lock goes with the descriptor.
-    flock(&directory, FlockOperation::LockExclusive).context("lock the container's directory")?;
+    let _lock = container.lock()?;
     let mut description = container.description()?;
     let old = description.limits.clone();
     let new = args.applied_to(&old);

@@ -244,7 +244,7 @@ pub(crate) fn finish(
     }
     let undone = container.undo_records();
     if description.auto_remove {
-        return container.discard(Some(&description.name)).and_then(|discarded| undone.map(|()| Some(discarded)));
+        return container.discard().and_then(|discarded| undone.map(|()| Some(discarded)));
     }
     state.running = false;
     state.pid = 0;

@@ -72,8 +72,6 @@ pub enum Request {
     Exec(Box<ExecDescription>),
     /// To send the main process a signal; answered by `Started` once it is sent.
     Signal(i32),
-    /// To know that the container has another name now; answered by `Started`.
-    Rename(String),
     /// To be told the exit status when the container has ended.
     Wait,
 }

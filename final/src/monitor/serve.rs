@@ -247,11 +247,6 @@ impl Monitor {
                 main.signal(signal)?;
                 Ok(pid)
             }
-            Request::Rename(name) => {
-                client.finished = true;
-                self.description.name = name;
-                Ok(pid)
-            }
             Request::Exec(exec) => self.exec(index, &exec),
             Request::Start(_) => bail!("this monitor has its container already"),
         }

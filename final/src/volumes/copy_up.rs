@@ -16,7 +16,7 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, flock, mkdirat, openat, renameat, renameat_with,
     statat, unlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::saved::SavedMount;
@@ -109,11 +109,7 @@ fn open(volume: &Path, destination: &Path, mapped: bool) -> Result<Option<Fill>>
         return Ok(None);
     }
     // However long somebody else takes to fill it: until then it is not what the container is promised.
-    while let Err(error) = flock(&lock, FlockOperation::LockExclusive) {
-        if error != Errno::INTR {
-            return Err(error).context("lock it");
-        }
-    }
+    retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive)).context("lock it")?;
     if is_full()? {
         return Ok(None);
     }

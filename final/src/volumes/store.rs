@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use rustix::io::retry_on_intr;
 use serde::{Deserialize, Serialize};
 
 use crate::container::Container;
@@ -92,13 +92,8 @@ impl VolumeStore {
     fn lock(&self, how: FlockOperation) -> Result<Lease> {
         let directory = self.directory();
         let file = File::open(&directory).with_context(|| format!("open {}", directory.display()))?;
-        loop {
-            match flock(&file, how) {
-                Ok(()) => return Ok(Lease(file)),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error).with_context(|| format!("lock {}", directory.display())),
-            }
-        }
+        retry_on_intr(|| flock(&file, how)).with_context(|| format!("lock {}", directory.display()))?;
+        Ok(Lease(file))
     }
 
     /// The volume of that name, made if there is none. Gives whether it was made.

@@ -1,6 +1,9 @@
 //! Limits that are changed, while the container runs and for its next start.
 
-use suite::host;
+use std::fs::{self, File};
+
+use nix::fcntl::{Flock, FlockArg};
+use suite::{eventually, host};
 
 use super::{exec, remove, waiting};
 use crate::expect::{complaint, refused, text};
@@ -127,5 +130,31 @@ fn changes_at_once_are_all_kept() {
         }
         assert_eq!(config["CpusetCpus"], "0", "{config}");
         remove(host, "one");
+    });
+}
+
+/// Another name is a change like any other: it waits for its turn, and does not undo what was written down meanwhile.
+#[test]
+fn a_new_name_keeps_a_change_of_limits() {
+    host(|host| {
+        waiting(host, "one", &[]);
+        let id = inspect(host, "one")["Id"].as_str().expect("its id").to_owned();
+        let directory = host.root().join("containers").join(id);
+        let lock = File::open(&directory).expect("open its directory");
+        let updating = Flock::lock(lock, FlockArg::LockExclusive).expect("lock it, as an update does");
+        let renaming = host.start("minidocker", ["rename", "one", "two"]);
+        eventually("it waits for the update", || {
+            let locks = fs::read_to_string("/proc/locks").expect("the locks");
+            locks.lines().any(|line| line.contains("-> FLOCK") && line.contains(&format!(" {} ", renaming.pid())))
+        });
+        let text = fs::read(directory.join("container.json")).expect("the description");
+        let mut description: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        description["limits"]["pids"] = 40.into();
+        fs::write(directory.join("container.json"), description.to_string()).expect("write the description");
+        drop(updating);
+        let (status, said) = renaming.wait();
+        assert!(status.success(), "{said}");
+        assert_eq!(inspect(host, "two")["HostConfig"]["PidsLimit"], 40);
+        remove(host, "two");
     });
 }
