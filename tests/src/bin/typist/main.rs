@@ -50,6 +50,11 @@ fn run() -> Result<()> {
                     shells.get_mut(&terminal).with_context(|| format!("line {number}: no terminal {terminal:?}"))?;
                 print!("{}", shell.output().with_context(at)?);
             }
+            Step::Until { terminal, command } => {
+                let shell =
+                    shells.get_mut(&terminal).with_context(|| format!("line {number}: no terminal {terminal:?}"))?;
+                shell.repeat(&command).with_context(at)?;
+            }
             Step::Type { terminal, shown, command } => {
                 print!("{shown}");
                 if !shells.contains_key(&terminal) {

@@ -15,17 +15,17 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// So long something may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Returns once every other process of the virtual host waits for something, and none has run between two looks.
+/// Returns once every thread of every other process of the virtual host waits for something, and none has run between two looks.
 pub fn all_asleep() -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let mut before = None;
     loop {
-        let now = processes();
-        let awake = now.iter().find(|process| !process.is_asleep());
+        let now = threads();
+        let awake = now.iter().find(|thread| !thread.is_asleep());
         match awake {
             None if before.as_ref() == Some(&now) => return Ok(()),
-            Some(process) if Instant::now() > deadline => {
-                bail!("process {} ({}) does not come to rest", process.pid, process.name)
+            Some(thread) if Instant::now() > deadline => {
+                bail!("process {} ({}) does not come to rest", thread.tid, thread.name)
             }
             None if Instant::now() > deadline => bail!("the processes do not come to rest: {}", names(&now)),
             _ => before = Some(now),
@@ -34,26 +34,27 @@ pub fn all_asleep() -> Result<()> {
     }
 }
 
-/// What tells whether a process has run since.
+/// What tells whether a thread has run since.
 #[derive(PartialEq, Eq)]
-struct Process {
-    pid: u32,
+struct Thread {
+    /// Its number; that of its process, if it is the first.
+    tid: u32,
     name: String,
     state: String,
     /// How often it has gone to sleep, and how often it was made to wait for the processor.
     switches: [String; 2],
 }
 
-impl Process {
+impl Thread {
     /// By its `status`; none if it has just ended.
-    fn of(pid: u32) -> Option<Process> {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    fn of(pid: u32, tid: u32) -> Option<Thread> {
+        let status = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?;
         let field = |name: &str| {
             let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             value.unwrap_or_default().trim().to_owned()
         };
         let switches = [field("voluntary_ctxt_switches"), field("nonvoluntary_ctxt_switches")];
-        Some(Process { pid, name: field("Name"), state: field("State"), switches })
+        Some(Thread { tid, name: field("Name"), state: field("State"), switches })
     }
 
     /// Asleep until something happens, stopped, or dead: proc_pid_status(5). Not R, and not D, which lasts for moments.
@@ -62,17 +63,24 @@ impl Process {
     }
 }
 
-/// All processes of this pid namespace but this one and the first, which looks after it.
-fn processes() -> Vec<Process> {
+/// All threads of this pid namespace but those of this process and of the first, which looks after it.
+fn threads() -> Vec<Thread> {
     let own = std::process::id();
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut pids: Vec<u32> = pids.filter(|pid| *pid != own && *pid != 1).collect();
-    pids.sort_unstable();
-    pids.into_iter().filter_map(Process::of).collect()
+    let processes = numbers("/proc").into_iter().filter(|pid| *pid != own && *pid != 1);
+    let threads =
+        processes.flat_map(|pid| numbers(&format!("/proc/{pid}/task")).into_iter().map(move |tid| (pid, tid)));
+    threads.filter_map(|(pid, tid)| Thread::of(pid, tid)).collect()
 }
 
-fn names(processes: &[Process]) -> String {
-    let names: Vec<String> = processes.iter().map(|process| format!("{} ({})", process.pid, process.name)).collect();
+/// The entries of a directory that are numbers, in order.
+fn numbers(directory: &str) -> Vec<u32> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut numbers: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn names(threads: &[Thread]) -> String {
+    let names: Vec<String> = threads.iter().map(|thread| format!("{} ({})", thread.tid, thread.name)).collect();
     names.join(", ")
 }

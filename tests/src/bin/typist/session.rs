@@ -20,6 +20,14 @@ pub enum Step {
     User(User),
     /// `@holds TEXT`: the next command goes on running; its output is shown once this text has come and nothing moves any more.
     Holds(String),
+    /// `@until A# COMMAND`: repeat a command in a terminal, unseen, until it succeeds: the kernel, whose work no process shows,
+    /// may need a moment that a reader does not notice.
+    Until {
+        /// The letter, or nothing.
+        terminal: String,
+        /// What the shell gets.
+        command: String,
+    },
     /// `@returns A`: wait for the command that was left running in terminal A, and show what it has said since.
     Returns(String),
     /// `A# COMMAND`, the letter being that of the terminal.
@@ -49,6 +57,10 @@ pub fn steps(text: &str) -> Result<Vec<(usize, Step)>> {
             "@user" if rest == "learner" => Step::User(User::Learner),
             "@holds" => Step::Holds(rest.to_owned()),
             "@returns" => Step::Returns(rest.to_owned()),
+            "@until" => match rest.split_once(' ').and_then(|(word, command)| Some((prompt(word)?, command))) {
+                Some((terminal, command)) => Step::Until { terminal: terminal.to_owned(), command: command.to_owned() },
+                None => bail!("line {number}: @until needs a prompt and a command"),
+            },
             _ => {
                 let Some(terminal) = prompt(word) else {
                     bail!("line {number}: neither a directive nor a prompt: {line}");
@@ -81,7 +93,7 @@ mod tests {
 
     #[test]
     fn lines_and_directives() {
-        let text = "@needs root\n%% a remark\n@part one\nA# echo a \\\n  b\n@user learner\n$ id\n";
+        let text = "@needs root\n%% a remark\n@part one\nA# echo a \\\n  b\n@user learner\n$ id\n@until A# test -e x\n";
         let found = steps(text).unwrap();
         let typed = |terminal: &str, shown: &str, command: &str| Step::Type {
             terminal: terminal.into(),
@@ -95,9 +107,10 @@ mod tests {
                 (4, typed("A", "A# echo a \\\n>   b\n", "echo a b")),
                 (6, Step::User(User::Learner)),
                 (7, typed("", "$ id\n", "id")),
+                (8, Step::Until { terminal: "A".into(), command: "test -e x".into() }),
             ]
         );
-        for wrong in ["echo\n", "@user nobody\n", "AB# x\n", "# a \\\n"] {
+        for wrong in ["echo\n", "@until true\n", "@user nobody\n", "AB# x\n", "# a \\\n"] {
             assert!(steps(wrong).is_err(), "{wrong}");
         }
     }

@@ -58,6 +58,12 @@ impl Shell {
         self.keyboard.write_all(format!("{line}\n{done}\n").as_bytes()).context("type")
     }
 
+    /// Repeats a line until it succeeds, and shows nothing of it.
+    pub fn repeat(&mut self, line: &str) -> Result<()> {
+        self.type_line(&format!("until {line}; do sleep 0.05; done"))?;
+        self.output().map(drop)
+    }
+
     fn mark(&self) -> String {
         format!("@@done-{}", self.typed)
     }
