@@ -208,15 +208,17 @@ impl Session {
             let mut end = 0;
             for captures in regex.captures_iter(&text) {
                 let Some(group) = captures.get(1) else { continue };
-                let value = group.as_str().to_owned();
+                // A number that stands at the right of its column has more blanks before it the smaller it is.
+                let value = group.as_str().trim_start().to_owned();
+                let blank = if value.len() < group.len() { " " } else { "" };
                 let number = values.iter().position(|known| *known == value).unwrap_or_else(|| {
                     values.push(value);
                     values.len() - 1
                 });
                 out.push_str(&text[end..group.start()]);
                 match number {
-                    0 => out.push_str(&format!("[{class}]")),
-                    number => out.push_str(&format!("[{class}-{}]", number + 1)),
+                    0 => out.push_str(&format!("{blank}[{class}]")),
+                    number => out.push_str(&format!("{blank}[{class}-{}]", number + 1)),
                 }
                 end = group.end();
             }
@@ -256,6 +258,14 @@ mod tests {
             session(&[("PID", r"(?:pid|child) (\d+)")]).replace(text),
             "uts:[[INODE]] uts:[[INODE-2]] pid:[[INODE]]\npid [PID], child [PID-2], pid [PID]\n"
         );
+    }
+
+    #[test]
+    fn a_column_is_as_wide_as_its_number() {
+        let list = session(&[("PID", r"^uts( +\d+)"), ("PID", r"^pid (\d+)")]);
+        for text in ["uts   7 sh\npid 7\n", "uts 117 sh\npid 117\n"] {
+            assert_eq!(list.replace(text), "uts [PID] sh\npid [PID]\n");
+        }
     }
 
     #[test]
