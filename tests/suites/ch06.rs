@@ -62,6 +62,34 @@ fn layers_go_to_a_registry_and_come_back_the_same() {
 }
 
 #[test]
+fn layers_compressed_by_zstd_come_from_a_registry_and_go_back() {
+    host(|host| {
+        let registry = Registry::start(host);
+        let name = format!("{}/small:zstd", registry.address);
+        let archive = format!("docker-archive:{}", host.image_archive().display());
+        host.tool("skopeo", ["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"])
+            .args(["--format", "oci", "--dest-compress-format", "zstd", &archive, &format!("docker://{name}")])
+            .assert()
+            .success();
+        let manifest = |name: &str| {
+            let source = format!("docker://{name}");
+            text(&host.tool("skopeo", ["inspect", "--raw", "--tls-verify=false", &source]).assert().success())
+        };
+        let theirs = manifest(&name);
+        assert!(theirs.contains("tar+zstd"), "{theirs}");
+        host.chapter(6, ["pull", &name]).assert().success();
+        host.chapter(6, ["run", "--network", "none", &name, "cat", "/etc/suite-release"])
+            .assert()
+            .success()
+            .stdout("a system for tests\n");
+        let pushed = format!("{}/pushed:zstd", registry.address);
+        host.chapter(6, ["tag", &name, &pushed]).assert().success();
+        host.chapter(6, ["push", &pushed]).assert().success();
+        assert_eq!(manifest(&pushed), theirs, "blobs go as they came");
+    });
+}
+
+#[test]
 fn other_programs_read_our_archive_and_our_store() {
     host(|host| {
         host.chapter(6, ["load", "-i"]).arg(host.image_archive()).assert().success();

@@ -56,7 +56,7 @@ mod walk;
 mod write;
 
 pub use args::LayerArgs;
-pub use compressed::{Decompressed, Unpacked, unpack_compressed};
+pub use compressed::{Compression, Decompressed, Unpacked, unpack_compressed};
 pub use copy::{Attributes, copy_tree};
 pub use diff::{Change, ChangeKind, diff};
 pub use digest::{Digest, Hashing, chain_id};

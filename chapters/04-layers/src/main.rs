@@ -87,7 +87,7 @@ struct Commit {
 
 #[derive(Args)]
 struct Unpack {
-    /// The layer, gzipped or not; - for standard input
+    /// The layer: a tar, plain or compressed by gzip or zstd; - for standard input
     tar: PathBuf,
     /// The directory, new or empty
     directory: PathBuf,

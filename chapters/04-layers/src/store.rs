@@ -73,7 +73,7 @@ impl LayerStore {
         diff.is_dir().then_some(diff)
     }
 
-    /// Unpacks a layer (a tar, gzipped or not) and keeps it under its diff ID, having checked this against `expected`, if
+    /// Unpacks a layer (a tar, compressed or not) and keeps it under its diff ID, having checked this against `expected`, if
     /// it is known. Gives the layer's lowerdir as well.
     pub fn add(&self, layer: impl Read + Send, expected: Option<&Digest>) -> Result<(Unpacked, PathBuf)> {
         self.add_checked(layer, |unpacked| {
@@ -249,8 +249,7 @@ mod tests {
         let error = store.add(&EMPTY[..], Some(&Digest::of("else"))).unwrap_err();
         assert!(format!("{error:#}").contains("does not match its diff ID"));
         assert!(store.add(&b"this is not an archive"[..], None).is_err());
-        let zstd = store.add(&[0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0][..], None).unwrap_err();
-        assert!(format!("{zstd:#}").contains("zstd"), "{zstd:#}");
+        assert!(store.add(&[0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0][..], None).is_err());
         assert!(names(root.path()).is_empty());
     }
 

@@ -1,5 +1,5 @@
 //! `load`: images from a tar, as `docker save`, `podman save` and `skopeo` write it: an OCI layout, a list in
-//! `manifest.json`, or both; gzipped or not.
+//! `manifest.json`, or both; compressed or not.
 //!
 //! No name in the archive ever becomes a path. Each file goes into the store under the digest that it has, and the names,
 //! with the links between them, are kept in a table; so there is nothing to climb out of.
@@ -9,14 +9,14 @@ use std::io::{self, Read};
 use std::path::{Component, Path};
 
 use anyhow::{Context, Result, bail, ensure};
-use layers::{Decompressed, Digest};
+use layers::{Compression, Decompressed, Digest};
 use serde::Deserialize;
 use tar::{Archive, EntryType};
 
 use crate::image::{self, Image};
 use crate::manifest::{
     Descriptor, Document, Index, MAX_CONFIG, MAX_MANIFEST, Manifest, OCI_CONFIG, OCI_LAYER, OCI_LAYER_GZIP,
-    OCI_MANIFEST, Platform,
+    OCI_LAYER_ZSTD, OCI_MANIFEST, Platform,
 };
 use crate::{ImageConfig, Reference, Store};
 
@@ -162,10 +162,14 @@ impl Store {
             let mut start = Vec::new();
             self.layout
                 .open_blob(&blob.digest)?
-                .take(2)
+                .take(Compression::START as u64)
                 .read_to_end(&mut start)
                 .context("read the start of a layer")?;
-            let kind = if start == [0x1f, 0x8b] { OCI_LAYER_GZIP } else { OCI_LAYER };
+            let kind = match Compression::of(&start) {
+                Compression::Gzip => OCI_LAYER_GZIP,
+                Compression::Zstd => OCI_LAYER_ZSTD,
+                Compression::None | Compression::Unsupported(_) => OCI_LAYER,
+            };
             layers.push(Descriptor::new(kind, blob.digest.clone(), blob.size));
         }
         let manifest = serde_json::to_vec(&Manifest::new(config, layers))?;

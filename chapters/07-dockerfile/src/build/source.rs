@@ -49,7 +49,9 @@ pub fn open(args: &BuildArgs, workspace: &Workspace) -> Result<Source> {
             unpack_into(input, &directory).context("unpack the context on standard input")?;
             from_directory(directory, PathBuf::from("-"), args)
         }
-        Format::Unreadable(name) => bail!("the context on standard input is compressed by {name} (use gzip, or none)"),
+        Format::Unreadable(name) => {
+            bail!("the context on standard input is compressed by {name} (use gzip, zstd or none)")
+        }
         Format::Other if args.file.is_some() => {
             bail!("-f with a Dockerfile on standard input: one of the two is too many")
         }

@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use layers::{Decompressed, UnpackOptions, unpack};
+use layers::{Compression, Decompressed, UnpackOptions, unpack};
 
 /// The size of a tar header (`tar(5)`).
 const BLOCK: usize = 512;
@@ -13,7 +13,7 @@ const BLOCK: usize = 512;
 /// What the first bytes of a stream say it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// An archive, plain or compressed by gzip.
+    /// An archive, plain or compressed by gzip or zstd.
     Tar,
     /// Compressed by something that this builder does not read.
     Unreadable(&'static str),
@@ -21,29 +21,28 @@ pub enum Format {
     Other,
 }
 
+/// Of a compressed archive so much is needed for its first bytes: zstd's blocks are up to 128 KiB (RFC 8878, section 3.1.1.2.4)
+/// and decompressed whole.
+const HEAD: u64 = 192 << 10;
+
 /// Looks at the first bytes of `input`, and gives them back in front of the rest.
 pub fn recognise<R: Read>(mut input: R) -> io::Result<(Format, impl Read + use<R>)> {
     let mut head = Vec::new();
-    input.by_ref().take(64 << 10).read_to_end(&mut head)?;
+    input.by_ref().take(HEAD).read_to_end(&mut head)?;
     let format = format(&head);
     Ok((format, Cursor::new(head).chain(input)))
 }
 
 fn format(head: &[u8]) -> Format {
-    if head.starts_with(&[0x1f, 0x8b]) {
-        // A gzip file need not hold a tar: ADD copies a lone file.gz as it is. The head is enough for the first block.
-        let mut block = Vec::new();
-        if let Ok(inner) = Decompressed::new(head) {
-            let _ = inner.take(BLOCK as u64).read_to_end(&mut block);
-        }
-        return if is_header(&block) { Format::Tar } else { Format::Other };
+    if let Compression::Unsupported(name) = Compression::of(head) {
+        return Format::Unreadable(name);
     }
-    let magics: [(&[u8], &str); 3] = [(b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"), (&[0x28, 0xb5, 0x2f, 0xfd], "zstd")];
-    match magics.iter().find(|(magic, _)| head.starts_with(magic)) {
-        Some((_, name)) => Format::Unreadable(name),
-        None if is_header(head) => Format::Tar,
-        None => Format::Other,
+    // What is compressed need not be a tar: ADD copies a lone file.gz as it is. The head is enough for the first block.
+    let mut block = Vec::new();
+    if let Ok(inner) = Decompressed::new(head) {
+        let _ = inner.take(BLOCK as u64).read_to_end(&mut block);
     }
+    if is_header(&block) { Format::Tar } else { Format::Other }
 }
 
 /// Whether a tar header stands at the front: its checksum is the sum of its bytes, itself counted as eight blanks.
@@ -95,6 +94,7 @@ mod tests {
         assert_eq!(format(b""), Format::Other);
         assert_eq!(format(&[0; 1024]), Format::Other);
         assert_eq!(format(b"\x1f\x8bjunk"), Format::Other);
+        assert_eq!(format(b"\x28\xb5\x2f\xfdjunk"), Format::Other);
         assert_eq!(format(b"BZh91AY"), Format::Unreadable("bzip2"));
     }
 
