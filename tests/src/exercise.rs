@@ -35,7 +35,7 @@ pub const REPORT: &str = "@@exercise ";
 /// What `todo!()` prints before the words of a hole.
 const HOLE: &str = "not yet implemented: exercise ";
 /// A virtual host for a program that nobody has looked at yet: a starter, or a learner's attempt.
-const LIMITS: &[&str] = &["--memory", "536870912", "--pids", "256", "--cpus", "1", "--timeout", "60"];
+const LIMITS: &[&str] = &["--memory", "536870912", "--pids", "256", "--cpus", "1", "--timeout", "300"];
 /// Longer observations are cut: a learner reads the first lines.
 const LONGEST: usize = 600;
 

@@ -19,6 +19,7 @@
 //! * [`host`](mod@host): in and out of the virtual host; skipping.
 //! * [`ordinary`]: what of all this an ordinary user cannot do.
 //! * [`program`]: starting programs, in front and in the background.
+//! * [`quiet`]: waiting until nothing moves, and seeing that nothing will.
 //! * [`subject`]: one way to run a command in a container, for chapters, the engine, and other runtimes.
 //! * [`exercise`](mod@exercise): tests that speak to a learner.
 //! * [`root`]: a root directory with busybox and the payload.
@@ -37,6 +38,7 @@ pub mod image;
 pub mod liar;
 pub mod ordinary;
 pub mod program;
+pub mod quiet;
 pub mod registry;
 pub mod root;
 pub mod subject;

@@ -9,9 +9,7 @@
 //!
 //! * [`session`]: what is to be typed.
 //! * [`shell`]: one terminal.
-//! * [`quiet`]: waiting until nothing moves.
 
-mod quiet;
 mod session;
 mod shell;
 

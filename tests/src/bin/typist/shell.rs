@@ -11,9 +11,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, tcgetattr, tcsetattr};
-use suite::Host;
+use suite::{Host, quiet};
 
-use crate::quiet;
 use crate::session::User;
 
 /// A command that takes longer hangs.

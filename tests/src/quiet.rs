@@ -12,8 +12,29 @@ use anyhow::{Result, bail};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
+/// Longer than any sleep in a program that a test waits for.
+const STANDSTILL: Duration = Duration::from_secs(1);
 /// So long something may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Watches for the moment after which nothing will move any more, however slow the machine is.
+#[derive(Default)]
+pub struct Standstill {
+    last: Vec<Thread>,
+    since: Option<Instant>,
+}
+
+impl Standstill {
+    /// Looks, and tells whether every other process of the virtual host has waited for something since a second ago, and none
+    /// has run: if none of them sleeps for so long by itself, each waits for another.
+    pub fn has_come(&mut self) -> bool {
+        let now = threads();
+        if now != self.last || !now.iter().all(Thread::is_asleep) {
+            *self = Standstill { last: now, since: None };
+        }
+        self.since.get_or_insert_with(Instant::now).elapsed() > STANDSTILL
+    }
+}
 
 /// Returns once every thread of every other process of the virtual host waits for something, and none has run between two looks.
 pub fn all_asleep() -> Result<()> {
