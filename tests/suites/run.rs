@@ -208,9 +208,8 @@ fn a_terminal_is_a_terminal() {
         terminal.send("until payload tty | grep 'size 50 13''2'; do sleep 0.1; done; echo grow''n\n");
         terminal.wait_for("grown");
         // Ctrl-C goes to the program in front, not to the engine.
-        terminal.send("sleep 1000\n");
-        terminal.wait_for("sleep 1000");
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        terminal.send("sh -c 'echo a''sleep; exec sleep 1000'\n");
+        terminal.wait_for("asleep");
         terminal.send("\u{3}");
         terminal.send("echo al''ive\n");
         terminal.wait_for("alive");
