@@ -130,8 +130,7 @@ fn what_a_killed_runner_leaves_goes_with_the_next_run() {
         let name = doomed.pid().to_string();
         let payload = payload_of(&name);
         doomed.signal(Signal::SIGKILL);
-        // It would go on without its parent, and then nobody is there to tidy up.
-        kill(Pid::from_raw(payload), Signal::SIGKILL).expect("kill it");
+        // It dies with its parent, and then nobody is there to tidy up.
         doomed.wait();
         eventually("it is gone", || !PathBuf::from(format!("/proc/{payload}")).exists());
         assert!(!directories(&name).is_empty(), "who has removed it?");
