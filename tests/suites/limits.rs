@@ -43,17 +43,18 @@ fn a_hog_is_killed_and_inspect_says_why() {
 }
 
 #[test]
-fn half_a_processor_is_half_a_processor() {
+fn a_tenth_of_a_processor_is_a_tenth() {
     host(|host| {
         host.load_image();
-        // Again and again until the kernel has held it back three times: a busy machine may do that before the quota does.
+        // Again and again until the kernel has held it back three times: on a machine so busy that nobody gets more than that
+        // anyway, the quota has nothing to do.
         let script = "for i in $(seq 40); do payload burn 1000; cat /sys/fs/cgroup/cpu.stat /sys/fs/cgroup/cpu/cpu.stat > /stat; \
                       if test $(grep nr_throttled /stat | cut -d ' ' -f 2) -ge 3; then echo held; exit; fi; done 2>/dev/null";
-        let words = ["run", "--rm", "--network", "none", "--cpus", "0.5", "suite", "sh", "-c", script];
+        let words = ["run", "--rm", "--network", "none", "--cpus", "0.1", "suite", "sh", "-c", script];
         let said = text(&host.minidocker(words).assert().success());
         let numbers: Vec<u64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        // Half of it, and what the kernel's clock gives away on a machine that is itself waiting.
-        assert!(numbers[0] * 100 <= numbers[1] * 75, "{said}");
+        // A tenth, and what the kernel's clock gives away on a machine that is itself waiting.
+        assert!(numbers[0] * 100 <= numbers[1] * 30, "{said}");
         assert!(said.ends_with("held"), "{said}");
     });
 }
