@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
 use super::*;
 use crate::publish::Port;
@@ -66,8 +67,11 @@ fn a_large_answer_to_a_half_closed_call() -> Result<()> {
 
 #[test]
 fn nobody_listens() -> Result<()> {
-    let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let (address, stop, thread) = running(unused, "tcp")?;
+    // Bound, so that no other test gets the port, and not listening.
+    let deaf = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&deaf, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let deaf = TcpListener::from(deaf);
+    let (address, stop, thread) = running(deaf.local_addr()?.port(), "tcp")?;
     let mut client = TcpStream::connect(address)?;
     client.set_read_timeout(Some(LONG))?;
     let error = client.read(&mut [0]).expect_err("the connection is reset");
