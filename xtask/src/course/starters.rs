@@ -34,20 +34,21 @@ pub fn run(args: &Args) -> Outcome {
         }
         return Ok(u8::from(!stale.is_empty()));
     }
-    for (path, text) in generated(&root)? {
-        let place = root.join(&path);
-        if fs::read_to_string(&place).is_ok_and(|old| old == text) {
+    let files = generated(&root)?;
+    for (path, text) in &files {
+        let place = root.join(path);
+        if fs::read_to_string(&place).is_ok_and(|old| old == *text) {
             continue;
         }
         // It may be a learner's work.
-        if let Some(copy) = backup::keep(&root, &path)? {
+        if let Some(copy) = backup::keep(&root, path)? {
             println!("the old {} is in {}", path.display(), copy.display());
         }
         fs::create_dir_all(place.parent().context("a directory")?)?;
         fs::write(&place, text).with_context(|| format!("write {}", place.display()))?;
         println!("wrote {}", path.display());
     }
-    for path in surplus(&root)? {
+    for path in surplus(&root, &files)? {
         backup::keep(&root, &path)?;
         fs::remove_file(root.join(&path))?;
         println!("removed {}", path.display());
@@ -55,8 +56,11 @@ pub fn run(args: &Args) -> Outcome {
     Ok(0)
 }
 
-/// Every generated file, relative to the root.
-pub fn generated(root: &Path) -> Result<Vec<(PathBuf, String)>> {
+/// A file relative to the root, and what is in it.
+type File = (PathBuf, String);
+
+/// Every generated file.
+pub fn generated(root: &Path) -> Result<Vec<File>> {
     let chapters = table::chapters(root)?;
     let mut files = Vec::new();
     for chapter in &chapters {
@@ -72,15 +76,16 @@ pub fn generated(root: &Path) -> Result<Vec<(PathBuf, String)>> {
 
 /// One line for each file that is not as it would be written.
 pub fn stale(root: &Path) -> Result<Vec<String>> {
+    let files = generated(root)?;
     let mut lines = Vec::new();
-    for (path, text) in generated(root)? {
-        match fs::read_to_string(root.join(&path)) {
-            Ok(old) if old == text => {}
-            Ok(old) => lines.push(difference(&path, &old, &text)),
+    for (path, text) in &files {
+        match fs::read_to_string(root.join(path)) {
+            Ok(old) if old == *text => {}
+            Ok(old) => lines.push(difference(path, &old, text)),
             Err(_) => lines.push(format!("{}: is missing", path.display())),
         }
     }
-    lines.extend(surplus(root)?.iter().map(|path| format!("{}: is in no chapter any more", path.display())));
+    lines.extend(surplus(root, &files)?.iter().map(|path| format!("{}: is in no chapter any more", path.display())));
     Ok(lines)
 }
 
@@ -91,21 +96,25 @@ fn difference(path: &Path, old: &str, new: &str) -> String {
     format!("{}:{}: {} where {} would be written", path.display(), line + 1, show(old), show(new))
 }
 
-/// Files of starters that nothing generates.
-fn surplus(root: &Path) -> Result<Vec<PathBuf>> {
-    let known: Vec<PathBuf> = generated(root)?.into_iter().map(|(path, _)| path).collect();
+/// Files of starters that are none of the generated ones.
+fn surplus(root: &Path, generated: &[File]) -> Result<Vec<PathBuf>> {
     let directory = Path::new("exercises");
     if !root.join(directory).is_dir() {
         return Ok(Vec::new());
     }
-    let present = super::files(&root.join(directory))?.into_iter().map(|path| directory.join(path));
-    Ok(present.filter(|path| !known.contains(path)).collect())
+    let present = workspace::files(&root.join(directory))?.into_iter().map(|path| directory.join(path));
+    Ok(present.filter(|path| generated.iter().all(|(known, _)| known != path)).collect())
 }
 
 /// That these checks can fail: on a copy of the tree, which is then damaged.
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+
+    /// What is generated from chapters that nobody has damaged: the same in every copy, and each file costs a run of rustfmt.
+    static FRESH: LazyLock<Vec<File>> = LazyLock::new(|| generated(&workspace::root()).unwrap());
 
     /// What the check reads, in a directory of its own.
     struct Copy(PathBuf);
@@ -115,14 +124,14 @@ mod tests {
             let copy = Copy(std::env::temp_dir().join(format!("starters-{}-{name}", std::process::id())));
             for part in ["chapters", "exercises", "tests/suites", "book/generated"] {
                 let from = workspace::root().join(part);
-                for file in crate::course::files(&from).unwrap() {
+                for file in workspace::files(&from).unwrap() {
                     let to = copy.0.join(part).join(&file);
                     fs::create_dir_all(to.parent().unwrap()).unwrap();
                     fs::copy(from.join(&file), to).unwrap();
                 }
             }
             // Whatever a learner has solved here is not what is looked at.
-            for (path, text) in generated(&copy.0).unwrap() {
+            for (path, text) in &*FRESH {
                 fs::write(copy.0.join(path), text).unwrap();
             }
             copy
