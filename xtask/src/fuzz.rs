@@ -5,6 +5,7 @@
 //! for that by name. Linking libFuzzer takes a C++ compiler.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -45,7 +46,7 @@ pub fn run(args: &Args) -> Outcome {
         .status()
         .context("start cargo")?;
     ensure!(done.success(), "the target does not build (libFuzzer needs a C++ compiler: g++ or clang)");
-    let program = newest(&build, target)?;
+    let program = program(&build, target)?;
     let (corpus, failures) = (cache.join("corpus").join(target), cache.join("failures"));
     for directory in [&corpus, &failures] {
         fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
@@ -73,14 +74,9 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The program, wherever cargo put it: below the name of the machine that it is for, if that is given.
-fn newest(build: &std::path::Path, target: &str) -> Result<std::path::PathBuf> {
+/// Where cargo puts the program: below the name of the machine that it is for, as this one (`.cargo/config.toml` names it).
+fn program(build: &Path, target: &str) -> Result<PathBuf> {
     let bin = workspace::bin()?;
-    let below = bin.file_name().context("a directory of programs")?;
-    let triple = bin.parent().and_then(|parent| parent.file_name()).context("a target directory")?;
-    [build.join(triple).join(below), build.join(below)]
-        .map(|directory| directory.join(target))
-        .into_iter()
-        .find(|path| path.exists())
-        .context("cargo built the target, but where?")
+    let parent = bin.ancestors().nth(2).context("find the target directory")?;
+    Ok(build.join(bin.strip_prefix(parent)?).join(target))
 }

@@ -108,6 +108,25 @@ fn let_all_read(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// All files below a directory, relative to it, sorted.
+pub fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(below) = waiting.pop() {
+        let path = directory.join(&below);
+        for entry in fs::read_dir(&path).with_context(|| format!("list {}", path.display()))? {
+            let entry = entry?;
+            let name = below.join(entry.file_name());
+            match entry.file_type()?.is_dir() {
+                true => waiting.push(name),
+                false => found.push(name),
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// How many tests run at once: they wait more than they compute, and on one core would run on libtest's own thread.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))

@@ -36,11 +36,9 @@ enum Verdict {
 pub fn run(args: &Args) -> Outcome {
     let root = workspace::root();
     let chapters = table::chapters(&root)?;
-    let selection = select(&chapters, &Progress::load(&root), args.exercise.as_deref())?;
     // The id is looked at first: a wrong one needs no build.
-    trial::build_harness(&root)?;
-    let sandbox = Sandbox::open()?;
-    println!("{}", screen::grey(&screen::wrap("Sandbox: ", 9, &sandbox.made_of, screen::width())));
+    let selection = select(&chapters, &Progress::load(&root), args.exercise.as_deref())?;
+    let sandbox = sandbox(&root)?;
     let trial = Trial::new(&sandbox)?;
     match selection {
         Selection::One(chapter, exercise) => {
@@ -56,6 +54,14 @@ pub fn run(args: &Args) -> Outcome {
             Ok(u8::from(!check_all(&root, &trial, chapter)?))
         }
     }
+}
+
+/// Builds what makes sandboxes, opens one, and shows what it is made of.
+fn sandbox(root: &Path) -> Result<Sandbox> {
+    trial::build_harness(root)?;
+    let sandbox = Sandbox::open()?;
+    println!("{}", screen::grey(&screen::wrap("Sandbox: ", 9, &sandbox.made_of, screen::width())));
+    Ok(sandbox)
 }
 
 /// One after the other, up to the first that fails.
@@ -136,9 +142,7 @@ pub fn watch(args: &Args) -> Outcome {
     let root = workspace::root();
     let chapters = table::chapters(&root)?;
     let selection = select(&chapters, &Progress::load(&root), args.exercise.as_deref())?;
-    trial::build_harness(&root)?;
-    let sandbox = Sandbox::open()?;
-    println!("{}", screen::grey(&screen::wrap("Sandbox: ", 9, &sandbox.made_of, screen::width())));
+    let sandbox = sandbox(&root)?;
     let trial = Trial::new(&sandbox)?;
     let chapter = match selection {
         Selection::One(chapter, _) | Selection::Chapter(chapter) => chapter,

@@ -39,26 +39,4 @@ pub mod transcripts;
 pub mod trial;
 pub mod verify;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context, Result};
-
-/// All files below a directory, relative to it, sorted.
-pub fn files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut waiting = vec![PathBuf::new()];
-    while let Some(below) = waiting.pop() {
-        let path = directory.join(&below);
-        for entry in fs::read_dir(&path).with_context(|| format!("list {}", path.display()))? {
-            let entry = entry?;
-            let name = below.join(entry.file_name());
-            match entry.file_type()?.is_dir() {
-                true => waiting.push(name),
-                false => found.push(name),
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
+use crate::workspace::files;

@@ -105,10 +105,14 @@ fn index(tree: &Path) -> Result<()> {
     let kernel = find(tree)?;
     for (suffix, program) in [("xz", "xz"), ("zst", "zstd")] {
         let names: Vec<PathBuf> =
-            files_below(&kernel.modules)?.into_iter().filter(|path| has_suffix(path, suffix)).collect();
+            workspace::files(&kernel.modules)?.into_iter().filter(|path| has_suffix(path, suffix)).collect();
         for chunk in names.chunks(200) {
             let mut command = Command::new(program);
-            command.args(["-d", "-q"]).args(["--rm"].iter().filter(|_| program == "zstd")).args(chunk);
+            command
+                .current_dir(&kernel.modules)
+                .args(["-d", "-q"])
+                .args(["--rm"].iter().filter(|_| program == "zstd"))
+                .args(chunk);
             if !command.status().with_context(|| format!("start {program}"))?.success() {
                 bail!("{program} cannot unpack the kernel's modules");
             }
@@ -145,19 +149,4 @@ fn find(tree: &Path) -> Result<Kernel> {
         .find(|path| path.is_dir())
         .context("the package has no modules")?;
     Ok(Kernel { image, modules, version })
-}
-
-/// All files below a directory.
-pub fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).with_context(|| format!("list {}", directory.display()))? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            files.extend(files_below(&entry.path())?);
-        } else {
-            files.push(entry.path());
-        }
-    }
-    files.sort();
-    Ok(files)
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::kernel::{Kernel, files_below};
+use super::kernel::Kernel;
 use super::newc::Writer;
 use crate::{tools, workspace};
 
@@ -140,8 +140,8 @@ fn modules(writer: &mut Writer<BufWriter<File>>, kernel: &Kernel) -> Result<()> 
     for directory in &made {
         writer.directory(directory)?;
     }
-    for path in files_below(&kernel.modules)? {
-        let inside = path.strip_prefix(&kernel.modules)?.to_string_lossy().into_owned();
+    for path in workspace::files(&kernel.modules)? {
+        let inside = path.to_string_lossy();
         let wanted = match inside.strip_prefix("kernel/") {
             Some(module) => MODULES.iter().any(|part| module.starts_with(part)),
             None => inside.starts_with("modules."),
@@ -157,7 +157,7 @@ fn modules(writer: &mut Writer<BufWriter<File>>, kernel: &Kernel) -> Result<()> 
                 made.push(directory.to_owned());
             }
         }
-        writer.file(&name, 0o644, &fs::read(&path)?)?;
+        writer.file(&name, 0o644, &fs::read(kernel.modules.join(&path))?)?;
     }
     Ok(())
 }
