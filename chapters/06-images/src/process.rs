@@ -52,7 +52,9 @@ impl ImageArgs {
             env.extend(read_env_file(file)?);
         }
         env.extend(self.env.iter().cloned());
-        let (entrypoint, user) = (self.entrypoint.clone(), self.user.clone());
+        // As in Docker `--user ""`, a script's unset variable, is no wish: the image's user, and not root.
+        let user = self.user.clone().filter(|user| !user.is_empty());
+        let entrypoint = self.entrypoint.clone();
         Ok(Overrides { entrypoint, command: command.to_vec(), env, workdir, user })
     }
 }

@@ -62,7 +62,8 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
         argv: command.to_vec(),
         env: args.env.iter().map(|entry| whole(entry)).collect::<Result<_>>()?,
         cwd: args.workdir,
-        user: args.user,
+        // `-u ""`, a script's unset variable, is no wish: the container's user, and not root.
+        user: args.user.filter(|user| !user.is_empty()),
         interactive,
         terminal: args.tty.then(window_size),
         privileged: args.privileged,
