@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 
+use crate::image::Images;
 use crate::ordinary;
 use crate::program::UID;
 
@@ -26,13 +27,13 @@ const UNABLE_CODE: i32 = 95;
 
 /// The machine that a test runs on, seen from inside.
 pub struct Host {
-    _private: (),
+    pub(crate) images: Images,
 }
 
 impl Host {
     /// For programs other than tests that a virtual host runs.
     pub fn inside() -> Host {
-        Host { _private: () }
+        Host { images: Images::default() }
     }
 
     /// The test's own scratch directory, where it also starts; gone when the test ends.
@@ -106,7 +107,7 @@ pub(crate) fn name_of<F>(test: &F) -> &'static str {
 pub(crate) fn in_host<F: FnOnce(&Host)>(name: &str, options: &[&str], test: F) {
     if env::var_os(INSIDE).is_some() {
         println!("\n{BEGUN}");
-        let host = Host { _private: () };
+        let host = Host::inside();
         test(&host);
         host.reset();
         return;

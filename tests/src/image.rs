@@ -1,8 +1,10 @@
 //! Images, made by hand as the image-spec has them: so that a wrong reading of it cannot hide behind our own writer.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -113,11 +115,32 @@ impl Host {
         path
     }
 
-    /// `minidocker load` of it: the image `suite`.
+    /// `minidocker load` of it, the first time: the image `suite`.
     pub fn load_image(&self) {
-        let archive = self.image_archive();
-        self.minidocker(["load", "-i"]).arg(archive).assert().success();
+        self.images.engines.get_or_init(|| {
+            self.minidocker(["load", "-i"]).arg(self.image_archive()).assert().success();
+        });
     }
+
+    /// `minidocker ARGS…`, with that image loaded.
+    pub fn with_image<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> assert_cmd::Command {
+        self.load_image();
+        self.minidocker(args)
+    }
+
+    /// `ch06 load` of it, the first time: the image `suite` for chapters 6 and 7.
+    pub fn load_image_for_chapters(&self) {
+        self.images.chapters.get_or_init(|| {
+            self.chapter(6, ["load", "-i"]).arg(self.image_archive()).assert().success();
+        });
+    }
+}
+
+/// Into which stores the image has been loaded.
+#[derive(Default)]
+pub(crate) struct Images {
+    engines: OnceLock<()>,
+    chapters: OnceLock<()>,
 }
 
 /// The blobs of one image.

@@ -20,11 +20,14 @@
 //! * [`ordinary`]: what of all this an ordinary user cannot do.
 //! * [`program`]: starting programs, in front and in the background.
 //! * [`quiet`]: waiting until nothing moves, and seeing that nothing will.
+//! * [`expect`]: what is said about a program's end in one line.
+//! * [`process`]: other processes, by their numbers.
 //! * [`subject`]: one way to run a command in a container, for chapters, the engine, and other runtimes.
 //! * [`exercise`](mod@exercise): tests that speak to a learner.
 //! * [`root`]: a root directory with busybox and the payload.
 //! * [`canary`]: what must be the same after an attack.
 //! * [`image`]: images as archives.
+//! * [`container`]: containers of the engine that live while a test goes on.
 //! * [`registry`]: a real registry.
 //! * [`terminal`]: a program at a terminal.
 //! * [`liar`]: an HTTP server that follows a script, for faults.
@@ -32,11 +35,14 @@
 //! What it never does: measure time. Waiting is for a condition; only the limit after which a test is hung is in seconds.
 
 pub mod canary;
+pub mod container;
 pub mod exercise;
+pub mod expect;
 pub mod host;
 pub mod image;
 pub mod liar;
 pub mod ordinary;
+pub mod process;
 pub mod program;
 pub mod quiet;
 pub mod registry;

@@ -40,10 +40,7 @@ impl Subject {
         match self {
             Subject::Chapter(number) => chapter(host, number, wish, argv),
             Subject::Engine => {
-                if !host.root().join("suite-loaded").exists() {
-                    host.load_image();
-                    fs::write(host.root().join("suite-loaded"), "").expect("note that the image is there");
-                }
+                host.load_image();
                 let mut command = Command::new(host.bin("minidocker"));
                 command.args(["run", "--rm", "--network", "none"]);
                 command.args(wish.hostname.map(|name| ["--hostname", name]).into_iter().flatten());
@@ -95,10 +92,7 @@ fn chapter(host: &Host, number: u8, wish: Wish<'_>, argv: &[&str]) -> Command {
         4 => command.arg("--layer").arg(root()),
         5 => command.args(["--network", "none"]).arg("--layer").arg(root()),
         6 => {
-            if !host.root().join("suite-loaded-06").exists() {
-                host.chapter(6, ["load", "-i"]).arg(host.image_archive()).assert().success();
-                fs::write(host.root().join("suite-loaded-06"), "").expect("note that the image is there");
-            }
+            host.load_image_for_chapters();
             command.args(["--network", "none", "suite"])
         }
         _ => panic!("chapter {number} runs no containers"),

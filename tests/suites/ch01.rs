@@ -18,15 +18,7 @@ fn payload(host: &Host, args: &[&str], words: &[&str]) -> assert_cmd::Command {
 
 /// The only child of a running `ch01`.
 fn child_of(running: &Background) -> i32 {
-    children_of(running.pid())[0]
-}
-
-/// The children of a process; there is one at least.
-fn children_of(pid: i32) -> Vec<i32> {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its children");
-    let children: Vec<i32> = children.split_whitespace().map(|pid| pid.parse().expect("a number")).collect();
-    assert!(!children.is_empty(), "{pid} has no child");
-    children
+    suite::process::children(running.pid())[0]
 }
 
 #[test]

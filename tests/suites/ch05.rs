@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
+use suite::process::children;
 use suite::{Background, Host, host};
 
 use crate::expect::{refused, text};
@@ -121,10 +122,8 @@ fn the_other_modes() {
         let ours = std::fs::read_link("/proc/self/ns/net").expect("a link");
         assert_eq!(host_mode, ours.display().to_string());
         let running = start(host, &["payload", "tcp-echo", "7000"]);
-        let children = format!("/proc/{0}/task/{0}/children", running.pid());
-        let pid = std::fs::read_to_string(children).expect("children").trim().to_owned();
         // The other's loopback is ours.
-        let mode = format!("container:{pid}");
+        let mode = format!("container:{}", children(running.pid())[0]);
         let said = text(&run(host, &["--network", &mode, "payload", "tcp", "127.0.0.1:7000", "hi"]).assert().success());
         assert_eq!(said, "127.0.0.1 hi");
         stop(running);

@@ -21,10 +21,7 @@ pub fn context(host: &Host, name: &str, files: &[(&str, &str)]) -> PathBuf {
 
 /// `ch07 build -t TAG ARGS… CONTEXT`
 fn build(host: &Host, tag: &str, args: &[&str], context: &PathBuf) -> assert_cmd::Command {
-    if !host.work().join("base-loaded").exists() {
-        host.chapter(6, ["load", "-i"]).arg(host.image_archive()).assert().success();
-        fs::write(host.work().join("base-loaded"), "").expect("write a file");
-    }
+    host.load_image_for_chapters();
     let mut command = host.chapter(7, ["build", "-t", tag]);
     command.args(args).arg(context);
     command

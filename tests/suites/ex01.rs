@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use suite::exercise::{Exercise, Ran};
+use suite::process::{children, state};
 use suite::quiet::Standstill;
 use suite::{Background, exercise};
 
@@ -25,9 +26,7 @@ fn among_us<'a>(options: &[&'a str]) -> Vec<&'a str> {
 
 /// The only child of a running program: the container's first process.
 fn child_of(running: &Background) -> i32 {
-    let path = format!("/proc/{0}/task/{0}/children", running.pid());
-    let children = fs::read_to_string(path).expect("the program's children");
-    children.split_whitespace().next().expect("a child").parse().expect("a number")
+    children(running.pid())[0]
 }
 
 /// How a program ended, also if it was well.
@@ -52,8 +51,7 @@ fn facts_of(ran: &Ran, keys: &[&str]) -> String {
 
 /// All that a program has said when it ended; one that does not end is killed, and that is said too.
 fn said_by(running: Background) -> String {
-    let stat = format!("/proc/{}/stat", running.pid());
-    let ended = || fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") Z "));
+    let ended = || state(running.pid()) == 'Z';
     // Only with a wrong solution does everybody wait for somebody else, or somebody run for ever.
     let (mut standstill, deadline) = (Standstill::default(), Instant::now() + Duration::from_secs(60));
     while !ended() && !standstill.has_come() && Instant::now() < deadline {

@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
+use suite::container::{detached, wait_for_log};
 use suite::{Terminal, host};
 
 use crate::expect::{complaint, fact, text};
-use crate::lifecycle::{detached, wait_for_log};
 
 #[test]
 fn it_is_in_the_same_world() {

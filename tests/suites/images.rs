@@ -78,7 +78,7 @@ fn names_and_ids() {
 #[test]
 fn what_a_container_uses_is_not_removed() {
     host(|host| {
-        crate::lifecycle::detached(host, "user", &[], &["true"]);
+        suite::container::detached(host, "user", &[], &["true"]);
         let said = complaint(&host.minidocker(["rmi", "suite"]).assert().code(1));
         assert!(said.contains("container"), "{said}");
         host.minidocker(["rm", "-f", "user"]).assert().success();

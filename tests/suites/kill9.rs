@@ -1,21 +1,10 @@
 //! Killed at any moment: what lives goes on, what is half made is gone, and nothing is left behind.
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use suite::{Background, Host, eventually, host};
+use suite::container::{detached, first_process, inspect, monitor, stopped_at, wait_for_log};
+use suite::process::kill9;
+use suite::{Host, eventually, host};
 
 use crate::expect::text;
-use crate::lifecycle::{detached, inspect, wait_for_log};
-
-pub fn parent_of(pid: i64) -> i32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
-    let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent");
-    line.trim().parse().expect("a number")
-}
-
-pub fn kill9(pid: i32) {
-    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill it");
-}
 
 #[test]
 fn the_client_may_die() {
@@ -48,8 +37,8 @@ fn without_its_monitor_a_container_is_shown_honestly_and_removed() {
     host(|host| {
         detached(host, "alone", &[], &["payload", "wait"]);
         wait_for_log(host, "alone", "ready");
-        let pid = inspect(host, "alone")["State"]["Pid"].as_i64().expect("a pid");
-        kill9(parent_of(pid));
+        let pid = first_process(host, "alone");
+        kill9(monitor(host, "alone"));
         eventually("ps says that nobody watches it", || {
             text(&host.minidocker(["ps"]).assert().success()).contains("unmonitored")
         });
@@ -62,12 +51,10 @@ fn without_its_monitor_a_container_is_shown_honestly_and_removed() {
 #[test]
 fn without_its_monitor_a_container_is_stopped() {
     host(|host| {
-        host.load_image();
         let run = ["run", "-d", "--name", "alone", "-p", "8080:80", "suite", "payload", "wait"];
-        host.minidocker(run).assert().success();
+        host.with_image(run).assert().success();
         wait_for_log(host, "alone", "ready");
-        let pid = inspect(host, "alone")["State"]["Pid"].as_i64().expect("a pid");
-        kill9(parent_of(pid));
+        kill9(monitor(host, "alone"));
         host.minidocker(["stop", "-t", "2", "alone"]).assert().success();
         assert_eq!(inspect(host, "alone")["State"]["Running"], false);
         host.minidocker(["rm", "alone"]).assert().success();
@@ -81,10 +68,9 @@ fn both_die_at_once() {
     host(|host| {
         detached(host, "dead", &[], &["payload", "wait"]);
         wait_for_log(host, "dead", "ready");
-        let pid = inspect(host, "dead")["State"]["Pid"].as_i64().expect("a pid");
-        let monitor = parent_of(pid);
-        kill9(monitor);
-        kill9(pid as i32);
+        let pid = first_process(host, "dead");
+        kill9(monitor(host, "dead"));
+        kill9(pid);
         eventually("it does not run", || inspect(host, "dead")["State"]["Running"] == false);
         host.minidocker(["start", "dead"]).assert().success();
         host.minidocker(["rm", "-f", "dead"]).assert().success();
@@ -94,12 +80,8 @@ fn both_die_at_once() {
 /// The engine stops at a step of a start, is killed there, and the next command finds everything in order.
 fn killed_at(host: &Host, step: &str) {
     host.load_image();
-    let mut command = std::process::Command::new(host.bin("minidocker"));
-    command.args(["run", "--name", "half", "-p", "8080:80", "-m", "64m", "suite", "payload", "wait"]);
-    command.env("MINIDOCKER_STOP_AT", step);
-    let mut running = Background::start(command);
-    let line = running.wait_for(&format!("stopped at {step}: "));
-    let pid = line.rsplit(' ').next().and_then(|word| word.parse().ok()).expect("a pid");
+    let run = ["run", "--name", "half", "-p", "8080:80", "-m", "64m", "suite", "payload", "wait"];
+    let (running, pid) = stopped_at(host, step, run);
     kill9(pid);
     kill9(running.pid());
     running.wait();

@@ -2,45 +2,14 @@
 
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::process::Command;
 
-use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket as socket_of};
-use nix::unistd::Pid;
 use predicates::prelude::*;
-use serde_json::Value;
-use suite::{Background, Host, eventually, host};
+use suite::container::{detached, inspect, monitor, stopped_at, wait_for_log, wait_for_status};
+use suite::process::{go_on, stop};
+use suite::{eventually, host};
 
 use crate::expect::{complaint, text};
-
-/// `minidocker run -d --network none --name NAME suite WORDS…`; the id.
-pub fn detached(host: &Host, name: &str, args: &[&str], words: &[&str]) -> String {
-    if !host.work().join("loaded").exists() {
-        host.load_image();
-        fs::write(host.work().join("loaded"), "").expect("write a file");
-    }
-    let mut command = host.minidocker(["run", "-d", "--network", "none", "--name", name]);
-    let id = text(&command.args(args).arg("suite").args(words).assert().success());
-    assert!(id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "not an id: {id}");
-    id
-}
-
-/// One container's `inspect`.
-pub fn inspect(host: &Host, name: &str) -> Value {
-    let text = text(&host.minidocker(["inspect", name]).assert().success());
-    let all: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-    all[0].clone()
-}
-
-pub fn wait_for_log(host: &Host, name: &str, word: &str) {
-    eventually(&format!("{word} is in the log of {name}"), || {
-        text(&host.minidocker(["logs", name]).assert().success()).contains(word)
-    });
-}
-
-fn wait_for_status(host: &Host, name: &str, status: &str) {
-    eventually(&format!("{name} is {status}"), || inspect(host, name)["State"]["Status"] == status);
-}
 
 #[test]
 fn a_detached_container_is_seen_and_stopped() {
@@ -197,21 +166,13 @@ fn a_damaged_container_hides_nothing_else() {
     });
 }
 
-/// The monitor of a container: the parent of its first process.
-fn monitor_of(host: &Host, name: &str) -> Pid {
-    let pid = inspect(host, name)["State"]["Pid"].as_i64().expect("a pid");
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent");
-    Pid::from_raw(parent.trim().parse().expect("a number"))
-}
-
 #[test]
 fn nobody_waits_for_ever_for_a_monitor_that_is_stopped() {
     host(|host| {
         detached(host, "hung", &[], &["payload", "wait"]);
         wait_for_log(host, "hung", "ready");
-        let monitor = monitor_of(host, "hung");
-        kill(monitor, Signal::SIGSTOP).expect("stop the monitor");
+        let monitor = monitor(host, "hung");
+        stop(monitor);
         host.minidocker(["ps"]).assert().success().stdout(predicate::str::contains("hung"));
         host.minidocker(["logs", "hung"]).assert().success().stdout("ready\n");
         assert_eq!(inspect(host, "hung")["State"]["Running"], true);
@@ -219,9 +180,9 @@ fn nobody_waits_for_ever_for_a_monitor_that_is_stopped() {
             let said = complaint(&host.minidocker(words).assert().failure());
             assert!(said.lines().count() == 1 && said.contains(&format!("kill -CONT {monitor}")), "{words:?}: {said}");
         }
-        kill(monitor, Signal::SIGCONT).expect("let the monitor go on");
+        go_on(monitor);
         host.minidocker(["exec", "hung", "echo", "back"]).assert().success().stdout("back\n");
-        kill(monitor, Signal::SIGSTOP).expect("stop the monitor");
+        stop(monitor);
         host.minidocker(["rm", "-f", "hung"]).assert().success();
         host.minidocker(["ps", "-aq"]).assert().success().stdout("");
         detached(host, "hung", &[], &["true"]);
@@ -233,11 +194,8 @@ fn nobody_waits_for_ever_for_a_monitor_that_is_stopped() {
 fn a_start_that_hangs_is_removed_by_force() {
     host(|host| {
         host.load_image();
-        let mut command = Command::new(host.bin("minidocker"));
-        command.args(["run", "--name", "half", "--network", "none", "suite", "true"]);
-        command.env("MINIDOCKER_STOP_AT", "records");
-        let mut running = Background::start(command);
-        running.wait_for("stopped at records");
+        let run = ["run", "--name", "half", "--network", "none", "suite", "true"];
+        let (running, _) = stopped_at(host, "records", run);
         let said = complaint(&host.minidocker(["rm", "half"]).assert().code(1));
         assert!(said.contains("half"), "{said}");
         host.minidocker(["rm", "-f", "half"]).assert().success();
@@ -252,12 +210,11 @@ fn a_monitor_without_descriptors_left_rests() {
     host(|host| {
         let id = detached(host, "full", &[], &["payload", "wait"]);
         wait_for_log(host, "full", "ready");
-        let monitor = monitor_of(host, "full");
+        let monitor = monitor(host, "full");
         let open = fs::read_dir(format!("/proc/{monitor}/fd")).expect("its descriptors").count() as u64;
         let limit = libc::rlimit { rlim_cur: open + 3, rlim_max: open + 3 };
         // SAFETY: reads one structure of ours and writes none.
-        let set =
-            unsafe { libc::prlimit(monitor.as_raw(), libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
+        let set = unsafe { libc::prlimit(monitor, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
         assert_eq!(set, 0);
         let socket = host.root().join("containers").join(&id).join("attach.sock");
         std::env::set_current_dir(socket.parent().expect("a directory")).expect("go there");

@@ -4,11 +4,11 @@ mod pause;
 mod update;
 mod watch;
 
+use suite::container::{detached, inspect, wait_for_log, wait_for_status};
 use suite::{Host, host};
 
 use crate::ch02::disk::Disk;
 use crate::expect::{refused, text};
-use crate::lifecycle::{detached, inspect, wait_for_log};
 
 /// A container that waits, without input.
 fn waiting(host: &Host, name: &str, args: &[&str]) {
@@ -29,13 +29,13 @@ fn remove(host: &Host, name: &str) {
 fn a_hog_is_killed_and_inspect_says_why() {
     host(|host| {
         detached(host, "hog", &["-m", "64m"], &["payload", "hog", "200000000"]);
-        suite::eventually("it ends", || inspect(host, "hog")["State"]["Status"] == "exited");
+        wait_for_status(host, "hog", "exited");
         let state = inspect(host, "hog")["State"].clone();
         assert_eq!(state["ExitCode"], 137, "{state}");
         assert_eq!(state["OOMKilled"], true, "{state}");
         host.minidocker(["rm", "hog"]).assert().success();
         detached(host, "modest", &["-m", "64m"], &["payload", "hog", "10000000"]);
-        suite::eventually("it ends", || inspect(host, "modest")["State"]["Status"] == "exited");
+        wait_for_status(host, "modest", "exited");
         let state = inspect(host, "modest")["State"].clone();
         assert_eq!((state["ExitCode"].as_i64(), state["OOMKilled"].as_bool()), (Some(0), Some(false)), "{state}");
         host.minidocker(["rm", "modest"]).assert().success();
@@ -45,13 +45,11 @@ fn a_hog_is_killed_and_inspect_says_why() {
 #[test]
 fn a_tenth_of_a_processor_is_a_tenth() {
     host(|host| {
-        host.load_image();
         // Again and again until the kernel has held it back three times: on a machine so busy that nobody gets more than that
         // anyway, the quota has nothing to do.
         let script = "for i in $(seq 40); do payload burn 1000; cat /sys/fs/cgroup/cpu.stat /sys/fs/cgroup/cpu/cpu.stat > /stat; \
                       if test $(grep nr_throttled /stat | cut -d ' ' -f 2) -ge 3; then echo held; exit; fi; done 2>/dev/null";
-        let words = ["run", "--rm", "--network", "none", "--cpus", "0.1", "suite", "sh", "-c", script];
-        let said = text(&host.minidocker(words).assert().success());
+        let said = text(&host.run(&["--cpus", "0.1"], &["sh", "-c", script]).assert().success());
         let numbers: Vec<u64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         // A tenth, and what the kernel's clock gives away on a machine that is itself waiting.
         assert!(numbers[0] * 100 <= numbers[1] * 30, "{said}");
@@ -62,9 +60,8 @@ fn a_tenth_of_a_processor_is_a_tenth() {
 #[test]
 fn a_fork_bomb_stops_at_the_limit() {
     host(|host| {
-        host.load_image();
-        let words = ["run", "--rm", "--network", "none", "--pids-limit", "20", "suite", "payload", "bomb", "200"];
-        host.minidocker(words).assert().success().stdout("forked 19, then EAGAIN\n");
+        let run = host.run(&["--pids-limit", "20"], &["payload", "bomb", "200"]).assert();
+        run.success().stdout("forked 19, then EAGAIN\n");
     });
 }
 
@@ -98,8 +95,7 @@ fn a_device_opens_for_the_first_process_and_for_every_other() {
             waiting(host, name, args);
             let executed = exec(host, name, &words);
             remove(host, name);
-            let command = [&["run", "--rm", "--network", "none"], args, &["suite"], &words].concat();
-            [executed, text(&host.minidocker(command).assert().success())]
+            [executed, text(&host.run(args, &words).assert().success())]
         };
         let denied = ["mknod ok, open EPERM"; 2];
         let allowed = ["mknod ok, open ok"; 2];
@@ -114,12 +110,11 @@ fn a_device_opens_for_the_first_process_and_for_every_other() {
 #[test]
 fn a_disk_is_as_slow_in_a_container_as_it_is_told_to_be() {
     host(|host| {
-        host.load_image();
         let disk = Disk::new(host, "disk", 8 << 20);
         let rate = format!("{}:1mb", disk.path);
-        let args = ["run", "--rm", "--network", "none", "--device", &disk.path, "--device-write-bps", &rate];
-        let words = ["suite", "payload", "disk", "write", &disk.path, "768"];
-        let said = text(&host.minidocker([&args[..], &words].concat()).assert().success());
+        let args = ["--device", &disk.path, "--device-write-bps", &rate];
+        let words = ["payload", "disk", "write", &disk.path, "768"];
+        let said = text(&host.run(&args, &words).assert().success());
         let took: u64 = said.strip_prefix("took ").and_then(|ms| ms.parse().ok()).expect("a number");
         assert!(took >= 2000, "{took} ms for three megabytes at one a second");
     });

@@ -2,17 +2,13 @@
 
 use std::fs;
 
+use suite::container::{inspect, wait_for_log};
 use suite::{Host, host};
 
 use crate::expect::text;
-use crate::lifecycle::{inspect, wait_for_log};
 
 fn server(host: &Host, name: &str, args: &[&str], words: &[&str]) {
-    if !host.work().join("loaded").exists() {
-        host.load_image();
-        fs::write(host.work().join("loaded"), "").expect("write a file");
-    }
-    let mut command = host.minidocker(["run", "-d", "--name", name]);
+    let mut command = host.with_image(["run", "-d", "--name", name]);
     command.args(args).arg("suite").args(words).assert().success();
 }
 

@@ -5,26 +5,15 @@ use std::fs;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use predicates::prelude::*;
+use suite::container::{detached, wait_for_log};
 use suite::{Host, host};
 
 use crate::expect::{complaint, fact, refused, text};
-use crate::lifecycle::{detached, wait_for_log};
-
-/// `minidocker run --rm --network none ARGS… suite WORDS…`, with the image loaded.
-fn run(host: &Host, args: &[&str], words: &[&str]) -> assert_cmd::Command {
-    if !host.work().join("loaded").exists() {
-        host.load_image();
-        fs::write(host.work().join("loaded"), "").expect("write a file");
-    }
-    let mut command = host.minidocker(["run", "--rm", "--network", "none"]);
-    command.args(args).arg("suite").args(words);
-    command
-}
 
 /// Refused with 125 and these words, and no container is left.
 #[track_caller]
 fn bad(host: &Host, args: &[&str], words: &[&str]) {
-    refused(run(host, args, &["true"]).assert(), 125, words);
+    refused(host.run(args, &["true"]).assert(), 125, words);
     host.minidocker(["ps", "-aq"]).assert().success().stdout("");
 }
 
@@ -44,7 +33,7 @@ const NET_ADMIN: u64 = 1 << 12;
 #[test]
 fn capabilities_follow_the_flags() {
     host(|host| {
-        let held = |args: &[&str]| capabilities(&text(&run(host, args, &["payload", "privileges"]).assert().success()));
+        let held = |args: &[&str]| capabilities(&text(&host.run(args, &["payload", "privileges"]).assert().success()));
         let root = |set: u64| [0, set, set, set, 0];
         assert_eq!(held(&[]), root(FOURTEEN));
         assert_eq!(held(&["--cap-drop", "cap_chown"]), root(FOURTEEN & !CHOWN));
@@ -87,9 +76,9 @@ fn exec_has_the_containers_capabilities() {
 #[test]
 fn what_a_capability_is_for_works_with_it_alone() {
     host(|host| {
-        let works = |args: &[&str], script: &str| run(host, args, &["sh", "-c", script]).assert().success();
+        let works = |args: &[&str], script: &str| host.run(args, &["sh", "-c", script]).assert().success();
         let fails = |args: &[&str], script: &str| {
-            let said = complaint(&run(host, args, &["sh", "-c", script]).assert().failure());
+            let said = complaint(&host.run(args, &["sh", "-c", script]).assert().failure());
             assert!(said.contains("not permitted") || said.contains("permission denied"), "{said}");
         };
         works(&[], "touch /x && chown 5:5 /x");
@@ -141,16 +130,16 @@ fn a_seccomp_profile_decides() {
             { "names": ["kill"], "action": "SCMP_ACT_KILL_PROCESS", "args": [{ "index": 1, "value": 10, "op": "SCMP_CMP_EQ" }] }
         ] }"#;
         let deny = profile(host, "deny.json", deny);
-        run(host, &["--security-opt", &deny], &["mkdir", "/x"])
+        host.run(&["--security-opt", &deny], &["mkdir", "/x"])
             .assert()
             .code(1)
             .stderr(predicate::str::contains("No space left"));
-        run(host, &["--security-opt", &deny], &["sh", "-c", "kill -0 $$"]).assert().success();
-        run(host, &["--security-opt", &deny], &["sh", "-c", "kill -USR1 $$; echo survived"])
+        host.run(&["--security-opt", &deny], &["sh", "-c", "kill -0 $$"]).assert().success();
+        host.run(&["--security-opt", &deny], &["sh", "-c", "kill -USR1 $$; echo survived"])
             .assert()
             .code(159)
             .stdout("");
-        run(host, &["--security-opt", &deny, "--cap-add", "SYS_ADMIN"], &["hostname", "x"]).assert().failure();
+        host.run(&["--security-opt", &deny, "--cap-add", "SYS_ADMIN"], &["hostname", "x"]).assert().failure();
         // In exec as well, and not where it is privileged.
         detached(host, "base", &["--security-opt", &deny], &["payload", "wait"]);
         wait_for_log(host, "base", "ready");
@@ -158,7 +147,7 @@ fn a_seccomp_profile_decides() {
         host.minidocker(["exec", "--privileged", "base", "mkdir", "/x"]).assert().success();
         host.minidocker(["rm", "-f", "base"]).assert().success();
 
-        let calls = |args: &[&str]| text(&run(host, args, &["payload", "calls"]).assert().success());
+        let calls = |args: &[&str]| text(&host.run(args, &["payload", "calls"]).assert().success());
         let open = calls(&["--security-opt", "seccomp=unconfined"]);
         assert!(open.contains("clone3 EINVAL") && open.contains("unshare_user ok"), "{open}");
         let default = calls(&[]);
@@ -178,7 +167,7 @@ fn the_filter_comes_last_where_it_may() {
         let option = ["--security-opt", &narrow];
         bad(host, &[&option[..], &["-u", "user"]].concat(), &["seccomp profile", "no-new-privileges"]);
         let args = [&option[..], &["-u", "user", "--security-opt", "no-new-privileges"]].concat();
-        let said = text(&run(host, &args, &["payload", "privileges"]).assert().success());
+        let said = text(&host.run(&args, &["payload", "privileges"]).assert().success());
         assert!(said.contains("NoNewPrivs: 1") && said.contains("Seccomp: 2"), "{said}");
     });
 }
@@ -217,12 +206,12 @@ fn limits_of_each_process() {
         let (_, hard) = getrlimit(Resource::RLIMIT_RSS).expect("our own limit");
         setrlimit(Resource::RLIMIT_RSS, 1 << 30, hard).expect("lower it");
         let args = ["--ulimit", "nofile=64:128", "--ulimit", "core=0", "--ulimit", "rss=-1"];
-        let facts = text(&run(host, &args, &["payload", "facts"]).assert().success());
+        let facts = text(&host.run(&args, &["payload", "facts"]).assert().success());
         assert!(facts.contains("limit max-open-files 64/128"), "{facts}");
         assert!(facts.contains("limit max-core-file-size 0/0"), "{facts}");
         assert!(facts.contains("limit max-resident-set unlimited/unlimited"), "{facts}");
         let script = "i=0; while true; do i=$((i+1)); eval \"exec $((i+2))</dev/null\" || exit 3; done";
-        let said = run(host, &["--ulimit", "nofile=16"], &["sh", "-c", script]).assert().failure();
+        let said = host.run(&["--ulimit", "nofile=16"], &["sh", "-c", script]).assert().failure();
         assert!(!complaint(&said).is_empty());
         bad(host, &["--ulimit", "nofiles=5"], &["nofiles", "did you mean nofile"]);
         bad(host, &["--ulimit", "nofile=9:5"], &["soft limit"]);
@@ -256,7 +245,7 @@ fn what_only_root_may_raise() {
 fn the_score_of_the_out_of_memory_killer() {
     host(|host| {
         let score =
-            |args: &[&str]| fact(&text(&run(host, args, &["payload", "facts"]).assert().success()), "oom_score_adj");
+            |args: &[&str]| fact(&text(&host.run(args, &["payload", "facts"]).assert().success()), "oom_score_adj");
         assert_eq!(score(&["--oom-score-adj", "500"]), "500");
         if may_lower_scores() {
             assert_eq!(score(&["--oom-score-adj", "-500"]), "-500");
@@ -282,7 +271,7 @@ fn may_lower_scores() -> bool {
 #[test]
 fn groups_are_those_of_the_image() {
     host(|host| {
-        let groups = |args: &[&str]| fact(&text(&run(host, args, &["payload", "facts"]).assert().success()), "groups");
+        let groups = |args: &[&str]| fact(&text(&host.run(args, &["payload", "facts"]).assert().success()), "groups");
         assert_eq!(groups(&[]), "0");
         assert_eq!(groups(&["-u", "user"]), "1234,4321");
         assert_eq!(groups(&["-u", "user:extra"]), "4321");
@@ -338,7 +327,7 @@ fn settings_of_the_containers_own_namespaces() {
         let files =
             ["net/ipv4/ip_forward", "kernel/shmmax", "fs/mqueue/msg_max"].map(|file| format!("/proc/sys/{file}"));
         let words: Vec<&str> = ["cat"].into_iter().chain(files.iter().map(String::as_str)).collect();
-        run(host, &args, &words).assert().success().stdout("1\n12345\n7\n");
+        host.run(&args, &words).assert().success().stdout("1\n12345\n7\n");
         assert_eq!(fs::read_to_string("/proc/sys/kernel/shmmax").expect("read a sysctl"), before);
         bad(host, &["--sysctl", "kernel.panic=1"], &["kernel.panic", "whole machine"]);
         bad(host, &["--sysctl", "kernel.hostname=x"], &["--hostname"]);
@@ -355,7 +344,7 @@ fn settings_of_the_containers_own_namespaces() {
 #[test]
 fn privileged_is_a_container_no_longer() {
     host(|host| {
-        let says = |args: &[&str], script: &str| text(&run(host, args, &["sh", "-c", script]).assert().success());
+        let says = |args: &[&str], script: &str| text(&host.run(args, &["sh", "-c", script]).assert().success());
         let covers = "grep -c ' /proc/' /proc/mounts; true";
         assert_ne!(says(&[], covers), "0");
         assert_eq!(says(&["--privileged"], covers), "0");
@@ -366,7 +355,7 @@ fn privileged_is_a_container_no_longer() {
         assert_eq!(says(&["--privileged"], places), "0");
         let own = "d=/sys/fs/cgroup/pids; test -d $d || d=/sys/fs/cgroup; mkdir $d/own && rmdir $d/own && echo made";
         assert_eq!(says(&["--privileged"], own), "made");
-        run(host, &[], &["sh", "-c", own]).assert().failure().stderr(predicate::str::contains("Read-only"));
+        host.run(&[], &["sh", "-c", own]).assert().failure().stderr(predicate::str::contains("Read-only"));
         // The other two that Docker has, where there is nothing to be unconfined from.
         for option in ["label=disable", "apparmor=unconfined", "label:disable"] {
             says(&["--security-opt", option], "true");
@@ -386,7 +375,7 @@ fn three_descriptors_and_no_more() {
         };
         for args in [&[][..], &["-t"], &["-i"], &["--init"], &["-u", "user"]] {
             assert_eq!(
-                numbers(text(&run(host, args, &["payload", "fds"]).assert().success())),
+                numbers(text(&host.run(args, &["payload", "fds"]).assert().success())),
                 [0, 1, 2],
                 "run {args:?}"
             );

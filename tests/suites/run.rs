@@ -5,20 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use predicates::prelude::*;
-use suite::{Host, Terminal, host};
+use suite::{Terminal, host};
 
 use crate::expect::{fact, text};
-
-/// `minidocker run --rm --network none ARGS… suite WORDS…`, with the image loaded.
-fn run(host: &Host, args: &[&str], words: &[&str]) -> assert_cmd::Command {
-    if !host.work().join("loaded").exists() {
-        host.load_image();
-        fs::write(host.work().join("loaded"), "").expect("write a file");
-    }
-    let mut command = host.minidocker(["run", "--rm", "--network", "none"]);
-    command.args(args).arg("suite").args(words);
-    command
-}
 
 #[test]
 fn help_explains() {
@@ -86,12 +75,12 @@ fn an_ordinary_user_has_the_demo_too() {
 #[test]
 fn standard_streams_go_through() {
     host(|host| {
-        run(host, &[], &["sh", "-c", "echo out; echo err >&2"]).assert().success().stdout("out\n").stderr("err\n");
-        run(host, &["-i"], &["cat"]).write_stdin("through\n").assert().success().stdout("through\n");
+        host.run(&[], &["sh", "-c", "echo out; echo err >&2"]).assert().success().stdout("out\n").stderr("err\n");
+        host.run(&["-i"], &["cat"]).write_stdin("through\n").assert().success().stdout("through\n");
         // Without -i there is nothing to read.
-        run(host, &[], &["cat"]).write_stdin("lost\n").assert().success().stdout("");
+        host.run(&[], &["cat"]).write_stdin("lost\n").assert().success().stdout("");
         let much = "0123456789abcdef".repeat(1 << 16);
-        run(host, &["-i"], &["cat"]).write_stdin(much.clone()).assert().success().stdout(much);
+        host.run(&["-i"], &["cat"]).write_stdin(much.clone()).assert().success().stdout(much);
     });
 }
 
@@ -99,7 +88,8 @@ fn standard_streams_go_through() {
 fn environment_directory_user_and_names() {
     host(|host| {
         let facts = text(
-            &run(host, &["-e", "A=b c", "-e", "FROM_IMAGE=no", "-w", "/var/www", "-h", "box"], &["payload", "facts"])
+            &host
+                .run(&["-e", "A=b c", "-e", "FROM_IMAGE=no", "-w", "/var/www", "-h", "box"], &["payload", "facts"])
                 .assert()
                 .success(),
         );
@@ -111,13 +101,13 @@ fn environment_directory_user_and_names() {
             ["A=b c", "FROM_IMAGE=no", "HOME=/root", "HOSTNAME=box", "PATH=/bin:/usr/bin"],
             "as Docker has them"
         );
-        let facts = text(&run(host, &["-u", "user"], &["payload", "facts"]).assert().success());
+        let facts = text(&host.run(&["-u", "user"], &["payload", "facts"]).assert().success());
         assert_eq!(
             (fact(&facts, "uid"), fact(&facts, "gid"), fact(&facts, "groups")),
             ("1234".to_owned(), "1234".to_owned(), "1234,4321".to_owned())
         );
         assert!(facts.contains("env HOME=/home/user"), "{facts}");
-        run(host, &["--entrypoint", "echo"], &["one", "two"]).assert().success().stdout("one two\n");
+        host.run(&["--entrypoint", "echo"], &["one", "two"]).assert().success().stdout("one two\n");
     });
 }
 
@@ -127,9 +117,9 @@ fn volumes_are_the_hosts() {
         let source = host.work().join("source");
         fs::create_dir(&source).expect("make a directory");
         let volume = format!("{}:/data", source.display());
-        run(host, &["-v", &volume], &["sh", "-c", "echo here > /data/file"]).assert().success();
+        host.run(&["-v", &volume], &["sh", "-c", "echo here > /data/file"]).assert().success();
         assert_eq!(fs::read_to_string(source.join("file")).expect("the file"), "here\n");
-        run(host, &["-v", &format!("{volume}:ro")], &["sh", "-c", "echo x > /data/file"])
+        host.run(&["-v", &format!("{volume}:ro")], &["sh", "-c", "echo x > /data/file"])
             .assert()
             .failure()
             .stderr(predicate::str::contains("Read-only"));
@@ -139,17 +129,17 @@ fn volumes_are_the_hosts() {
 #[test]
 fn it_has_dockers_privileges_and_no_more() {
     host(|host| {
-        let said = text(&run(host, &[], &["payload", "privileges"]).assert().success());
+        let said = text(&host.run(&[], &["payload", "privileges"]).assert().success());
         // The fourteen of Docker's list; nothing to be inherited.
         let expected = "CapInh: 0000000000000000\nCapPrm: 00000000a80425fb\nCapEff: 00000000a80425fb\n\
                         CapBnd: 00000000a80425fb\nCapAmb: 0000000000000000\nNoNewPrivs: 0\nSeccomp: 2";
         assert_eq!(said, expected);
-        let said = text(&run(host, &["-u", "user"], &["payload", "privileges"]).assert().success());
+        let said = text(&host.run(&["-u", "user"], &["payload", "privileges"]).assert().success());
         assert!(said.contains("CapEff: 0000000000000000\nCapBnd: 00000000a80425fb"), "{said}");
         let said =
-            text(&run(host, &["--security-opt", "no-new-privileges"], &["payload", "privileges"]).assert().success());
+            text(&host.run(&["--security-opt", "no-new-privileges"], &["payload", "privileges"]).assert().success());
         assert!(said.contains("NoNewPrivs: 1"), "{said}");
-        let said = text(&run(host, &["--cap-drop", "ALL"], &["payload", "privileges"]).assert().success());
+        let said = text(&host.run(&["--cap-drop", "ALL"], &["payload", "privileges"]).assert().success());
         assert!(said.contains("CapBnd: 0000000000000000"), "{said}");
     });
 }
@@ -157,7 +147,7 @@ fn it_has_dockers_privileges_and_no_more() {
 #[test]
 fn calls_that_a_container_has_no_use_for_are_refused() {
     host(|host| {
-        let said = text(&run(host, &[], &["payload", "calls"]).assert().success());
+        let said = text(&host.run(&[], &["payload", "calls"]).assert().success());
         for line in said.lines() {
             let (name, result) = line.split_once(' ').expect("two words");
             let expected: &[&str] = match name {
@@ -176,15 +166,15 @@ fn root_inside_does_not_get_read_only_places_writable() {
     host(|host| {
         let script = "mount -o remount,rw /proc/sys; umount /proc/sys; mount -t proc proc /tmp; mount -t tmpfs x /tmp; \
                       echo 1 > /proc/sys/kernel/panic";
-        run(host, &[], &["sh", "-c", script]).assert().failure();
+        host.run(&[], &["sh", "-c", script]).assert().failure();
     });
 }
 
 #[test]
 fn what_stands_after_the_image_is_the_commands() {
     host(|host| {
-        run(host, &["--entrypoint", "sh"], &["-c", "echo mine"]).assert().success().stdout("mine\n");
-        run(host, &["--entrypoint", "echo"], &["--rm", "-it", "--no-such-flag"])
+        host.run(&["--entrypoint", "sh"], &["-c", "echo mine"]).assert().success().stdout("mine\n");
+        host.run(&["--entrypoint", "echo"], &["--rm", "-it", "--no-such-flag"])
             .assert()
             .success()
             .stdout("--rm -it --no-such-flag\n");
@@ -260,8 +250,8 @@ fn the_callers_umask_ends_at_the_engine() {
 #[test]
 fn nothing_stays_after_rm() {
     host(|host| {
-        run(host, &[], &["true"]).assert().success();
-        run(host, &[], &["false"]).assert().code(1);
+        host.run(&[], &["true"]).assert().success();
+        host.run(&[], &["false"]).assert().code(1);
         host.minidocker(["ps", "-aq"]).assert().success().stdout("");
         let containers = host.root().join("containers");
         assert_eq!(fs::read_dir(containers).map_or(0, Iterator::count), 0);
@@ -271,7 +261,7 @@ fn nothing_stays_after_rm() {
 #[test]
 fn many_at_once() {
     host(|host| {
-        run(host, &[], &["true"]).assert().success();
+        host.run(&[], &["true"]).assert().success();
         let running: Vec<_> = (0..10)
             .map(|number| {
                 let name = format!("n{number}");

@@ -2,22 +2,20 @@
 
 use std::fs;
 
+use suite::container::{detached, first_process, inspect, wait_for_log, wait_for_status};
 use suite::{Host, eventually, host};
 
 use crate::expect::{complaint, refused, text};
-use crate::lifecycle::{detached, inspect, wait_for_log};
 
 /// `minidocker run --rm --network none ARGS… suite sh -c SCRIPT`, to its successful end.
 #[track_caller]
 fn says(host: &Host, args: &[&str], script: &str) -> String {
-    let mut command = host.minidocker(["run", "--rm", "--network", "none"]);
-    text(&command.args(args).args(["suite", "sh", "-c", script]).assert().success())
+    text(&host.run(args, &["sh", "-c", script]).assert().success())
 }
 
 #[track_caller]
 fn bad(host: &Host, args: &[&str], words: &[&str]) {
-    let mut command = host.minidocker(["run", "--rm", "--network", "none"]);
-    refused(command.args(args).args(["suite", "true"]).assert(), 125, words);
+    refused(host.run(args, &["true"]).assert(), 125, words);
 }
 
 fn own(kind: &str) -> String {
@@ -31,7 +29,6 @@ fn of(host: &Host, args: &[&str], kind: &str) -> String {
 #[test]
 fn the_hosts_namespaces() {
     host(|host| {
-        host.load_image();
         for (flag, kind) in [("--pid", "pid"), ("--ipc", "ipc"), ("--uts", "uts"), ("--cgroupns", "cgroup")] {
             assert_eq!(of(host, &[flag, "host"], kind), own(kind), "{flag}");
             assert_ne!(of(host, &[flag, "private"], kind), own(kind), "{flag}");
@@ -61,7 +58,6 @@ fn the_hosts_namespaces() {
 #[test]
 fn who_is_left_among_the_hosts_processes_ends_too() {
     host(|host| {
-        host.load_image();
         let pid = says(host, &["--pid", "host"], "sleep 1000 > /dev/null 2>&1 & echo $!");
         eventually("it is gone", || !fs::exists(format!("/proc/{pid}/cwd")).unwrap_or(false));
     });
@@ -86,7 +82,7 @@ fn another_containers_processes() {
         host.minidocker(["exec", "second", "sh", "-c", "kill -0 1"]).assert().success();
         assert!(inspect(host, "second")["HostConfig"]["PidMode"].as_str().expect("a mode").starts_with("container:"));
         host.minidocker(["stop", "base"]).assert().success();
-        eventually("it has ended with the other", || inspect(host, "second")["State"]["Running"] == false);
+        wait_for_status(host, "second", "exited");
         assert_eq!(inspect(host, "second")["State"]["ExitCode"], 137);
         let said = complaint(&host.minidocker(["start", "second"]).assert().failure());
         assert!(said.contains("base") && said.contains("not running"), "{said}");
@@ -137,10 +133,9 @@ fn another_containers_name() {
     });
 }
 
-/// Loads the image, and skips where the layers' file system cannot show its files under other ids.
+/// Skips where the layers' file system cannot show its files under other ids.
 pub fn mapped_ids_or_skip(host: &Host) {
-    host.load_image();
-    let run = host.minidocker(["run", "--rm", "--network", "none", "--userns", "private", "suite", "true"]).assert();
+    let run = host.run(&["--userns", "private"], &["true"]).assert();
     if complaint(&run).contains("cannot show its files under other owners") {
         suite::skip("the state directory's file system cannot map ids (tmpfs before Linux 6.3)");
     }
@@ -161,7 +156,7 @@ fn root_inside_is_nobody_outside() {
         let log = text(&host.minidocker(["logs", "mapped"]).assert().success());
         assert!(log.starts_with("0\n"), "{log}");
         assert_eq!(log.lines().nth(1).expect("a map").split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
-        let pid = inspect(host, "mapped")["State"]["Pid"].to_string();
+        let pid = first_process(host, "mapped");
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
         assert!(status.lines().any(|line| line == "Uid:\t100000\t100000\t100000\t100000"), "{status}");
         // What the image and the engine provide is root's inside, and writable for it.

@@ -8,7 +8,9 @@ use std::process::Command;
 
 use predicates::prelude::*;
 use serde_json::{Value, json};
+use suite::container::stopped_at;
 use suite::image::{Image, concatenate, tar_entry, tar_of};
+use suite::process::kill9;
 use suite::{Background, Host, host};
 
 use crate::expect::{complaint, refused, text};
@@ -19,11 +21,7 @@ fn run(host: &Host, args: &[&str], script: &str) -> assert_cmd::Command {
 }
 
 fn run_image(host: &Host, args: &[&str], image: &str, script: &str) -> assert_cmd::Command {
-    if !host.work().join("loaded").exists() {
-        host.load_image();
-        fs::write(host.work().join("loaded"), "").expect("write a file");
-    }
-    let mut command = host.minidocker(["run", "--rm", "--network", "none"]);
+    let mut command = host.with_image(["run", "--rm", "--network", "none"]);
     command.args(args).args([image, "sh", "-c", script]);
     command
 }
@@ -267,7 +265,6 @@ fn volumes_from_another_container() {
         let source = host.work().join("source");
         fs::create_dir(&source).expect("make a directory");
         host.load_image();
-        fs::write(host.work().join("loaded"), "").expect("write a file");
         let bind = format!("{}:/bind", source.display());
         host.minidocker([
             "run",
@@ -450,7 +447,6 @@ fn a_volume_that_was_taken_away_is_said_in_one_sentence() {
 fn what_fails_leaves_no_volume() {
     host(|host| {
         host.load_image();
-        fs::write(host.work().join("loaded"), "").expect("write a file");
         host.minidocker(["create", "--name", "taken", "--network", "none", "suite", "true"]).assert().success();
         refused(run(host, &["--name", "taken", "-v", "/data", "-v", "db:/db"], "true").assert(), 125, &["taken"]);
         refused(run(host, &["-v", "/data", "-v", "db:/data"], "true").assert(), 125, &["Duplicate mount point: /data"]);
@@ -544,14 +540,9 @@ fn a_kill_in_the_middle_of_a_copy_leaves_nothing_half_full() {
     host(|host| {
         load_filled(host, |_| {});
         for step in ["fill-begin", "fill-part", "fill-whole", "fill-moving"] {
-            let mut command = Command::new(host.bin("minidocker"));
-            command.args(["run", "--name", "box", "--network", "none", "-v", "db:/data", "filled", "true"]);
-            command.env("MINIDOCKER_STOP_AT", step);
-            let mut running = Background::start(command);
-            let line = running.wait_for("stopped at");
-            let pid: i32 = line.rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("a process number");
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
-                .expect("kill it");
+            let run = ["run", "--name", "box", "--network", "none", "-v", "db:/data", "filled", "true"];
+            let (running, pid) = stopped_at(host, step, run);
+            kill9(pid);
             drop(running);
             // Another container finds the volume full, whatever was in it when the first one died.
             run_image(host, &["-v", "db:/data"], "filled", "ls /data; cat /data/deep/other; stat -c %a /data")
@@ -571,15 +562,11 @@ fn a_kill_in_the_middle_of_a_copy_leaves_nothing_half_full() {
 fn what_another_wrote_meanwhile_stays() {
     host(|host| {
         load_filled(host, |_| {});
-        let mut command = Command::new(host.bin("minidocker"));
-        command.args(["run", "--rm", "--name", "box", "--network", "none", "-v", "db:/data", "filled", "true"]);
-        command.env("MINIDOCKER_STOP_AT", "fill-whole");
-        let mut running = Background::start(command);
-        let line = running.wait_for("stopped at");
-        let pid: i32 = line.rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("a process number");
+        let run = ["run", "--rm", "--name", "box", "--network", "none", "-v", "db:/data", "filled", "true"];
+        let (running, pid) = stopped_at(host, "fill-whole", run);
         // One that copies nothing does not wait.
         run_image(host, &["-v", "db:/data:nocopy"], "filled", "echo mine > /data/file").assert().success();
-        crate::kill9::kill9(pid);
+        kill9(pid);
         let _ = running.wait();
         run_image(host, &["-v", "db:/data"], "filled", "cat /data/file; ls /data/deep")
             .assert()

@@ -1,14 +1,13 @@
 //! System calls that a container has no use for, by every door that leads to them.
 
+use suite::container::{detached, wait_for_log};
 use suite::{Host, host};
 
 use crate::expect::text;
-use crate::lifecycle::{detached, wait_for_log};
 
 /// `name result` of `payload WORD` in a container with these flags.
 fn results(host: &Host, args: &[&str], word: &str) -> Vec<(String, String)> {
-    let mut run = host.minidocker(["run", "--rm", "--network", "none"]);
-    pairs(&text(&run.args(args).args(["suite", "payload", word]).assert().success()))
+    pairs(&text(&host.run(args, &["payload", word]).assert().success()))
 }
 
 fn pairs(said: &str) -> Vec<(String, String)> {
@@ -23,10 +22,6 @@ const ALL_POWER: [&str; 3] = ["--privileged", "--security-opt", "seccomp=unconfi
 /// is switched off.
 #[track_caller]
 fn refused(host: &Host, names: &[&str]) {
-    if !host.work().join("loaded").exists() {
-        host.load_image();
-        std::fs::write(host.work().join("loaded"), "").expect("write a file");
-    }
     let find = |results: &[(String, String)], name: &str| -> String {
         results.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no call {name}")).1.clone()
     };
@@ -133,10 +128,8 @@ fn other_processes_and_the_kernels_log_are_looked_into() {
 #[test]
 fn calls_go_by_the_numbers_of_the_32_bit_abi() {
     host(|host| {
-        host.load_image();
         let name = |results: &[(String, String)]| results.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        let mut free = host.minidocker(["run", "--rm", "--network", "none"]);
-        let free = free.args(ALL_POWER).args(["suite", "payload", "calls-of-32-bit"]).assert();
+        let free = host.run(&ALL_POWER, &["payload", "calls-of-32-bit"]).assert();
         if !free.get_output().status.success() {
             suite::skip("this kernel runs no 32-bit programs (CONFIG_IA32_EMULATION)");
         }
@@ -160,7 +153,6 @@ fn calls_go_by_the_numbers_of_the_32_bit_abi() {
 #[test]
 fn calls_go_by_the_numbers_of_the_x32_abi() {
     host(|host| {
-        host.load_image();
         for (name, result) in results(host, &[], "calls-of-x32") {
             assert!(matches!(&*result, "EPERM" | "ENOSYS"), "{name} {result}");
         }

@@ -3,11 +3,11 @@
 use std::process::Command;
 
 use suite::canary::SECRET;
+use suite::container::{detached, wait_for_log};
 use suite::{Host, Subject, host};
 
 use super::trap::{ROOTED, Trap, link};
 use crate::expect::text;
-use crate::lifecycle::{detached, wait_for_log};
 
 /// Reads what it can reach from where it stands.
 const LOOK_AROUND: &str = "for up in . .. ../.. ../../.. ../../../.. ../../../../../..; do \

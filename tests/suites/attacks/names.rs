@@ -2,10 +2,10 @@
 
 use std::fs;
 
+use suite::container::detached;
 use suite::{Host, host};
 
 use crate::expect::{complaint, text};
-use crate::lifecycle::detached;
 
 /// Words that lead out of the directory that they are looked for in.
 const PATHS: [&str; 8] =

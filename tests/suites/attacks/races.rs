@@ -3,11 +3,11 @@
 use std::fs;
 
 use suite::canary::SECRET;
+use suite::container::{detached, wait_for_log};
 use suite::host;
 
 use super::trap::{ROOTED, Trap, link};
 use crate::expect::text;
-use crate::lifecycle::{detached, wait_for_log};
 
 /// CVE-2021-30465: one container exchanges a directory of a shared volume with a link, again and again, while another that
 /// mounts something below it is started.

@@ -4,20 +4,18 @@
 use std::fs;
 use std::process::Command;
 
+use suite::container::{detached, first_process, wait_for_log};
 use suite::{Background, host};
 
 use super::own_binary::writable;
-use crate::lifecycle::{detached, inspect, wait_for_log};
 
 /// CVE-2019-5736 is real: an engine that joins the container as simply as that, and executes `/proc/self/exe`, is overwritten.
 #[test]
 fn a_program_without_protection_is_overwritten() {
     host(|host| {
-        host.load_image();
-        let run = ["run", "-d", "--name", "prey", "--network", "none", "suite", "payload", "overwrite-engine"];
-        host.minidocker(run).assert().success();
+        detached(host, "prey", &[], &["payload", "overwrite-engine"]);
         wait_for_log(host, "prey", "ready");
-        let pid = inspect(host, "prey")["State"]["Pid"].to_string();
+        let pid = first_process(host, "prey").to_string();
         // The attacker knows engines by their names.
         let naive = writable(host, "payload", "ch00");
         let before = fs::read(&naive).expect("read it");
@@ -42,7 +40,7 @@ fn a_process_that_comes_by_nsenter_is_seen_through() {
         host.needs("nsenter");
         detached(host, "hunter", &["--cap-add", "SYS_PTRACE"], &["payload", "hunt", "/stop"]);
         wait_for_log(host, "hunter", "ready");
-        let pid = inspect(host, "hunter")["State"]["Pid"].to_string();
+        let pid = first_process(host, "hunter");
         host.needs("bash");
         let script = format!("exec 7</tmp/suite; exec nsenter -t {pid} -m -p -- sleep 1000");
         let mut command = Command::new("bash");

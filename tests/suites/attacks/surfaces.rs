@@ -1,11 +1,11 @@
 //! Files, devices and descriptors by which the kernel, and with it the host, is told what to do.
 
 use suite::canary::SECRET;
+use suite::container::{detached, wait_for_log};
 use suite::{Host, Subject, Terminal, host};
 
 use super::trap::{ROOTED, Trap};
 use crate::expect::text;
-use crate::lifecycle::{detached, wait_for_log};
 
 /// What is the whole machine's, under /proc and /sys. (Not /proc/kcore: what hides it is the null device, which takes everything.)
 const WRITABLE: &[&str] = &[

@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use suite::container::{detached, wait_for_log};
 use suite::{Host, Subject, host};
 
 use super::trap::{Trap, file, link, remove};
 use crate::expect::{complaint, fact, text};
-use crate::lifecycle::{detached, wait_for_log};
 
 /// CVE-2024-40635: a number that does not fit becomes 0.
 #[test]

@@ -5,21 +5,16 @@ use std::fs;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use suite::process::{children, state};
 use suite::{Background, Host, eventually, host};
 
-use super::{child_of, children_of, user_namespaces_or_skip};
+use super::{child_of, user_namespaces_or_skip};
 use crate::expect::{fact, refused, text};
 
 /// Sends a signal by number.
 fn send(pid: i32, number: i32) {
     // SAFETY: kill(2) takes numbers.
     assert_eq!(unsafe { libc::kill(pid, number) }, 0, "signal {number} to {pid}");
-}
-
-/// The state of a process, a letter of `/proc/PID/stat`.
-fn state(pid: i32) -> char {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?')
 }
 
 /// `ch01 run ARGS… payload wait`, ready.
@@ -60,7 +55,7 @@ fn the_status_of_a_real_time_death_is_told() {
 fn init_stops_and_continues_the_payload() {
     host(|host| {
         let running = waiting(host, &["--init"]);
-        let payload = children_of(child_of(&running))[0];
+        let payload = children(child_of(&running))[0];
         running.signal(Signal::SIGTSTP);
         eventually("the payload stops", || state(payload) == 'T');
         running.signal(Signal::SIGCONT);
@@ -102,7 +97,7 @@ fn a_payload_does_not_outlive_its_init() {
     host(|host| {
         let running = waiting(host, &["--init", "--share", "pid"]);
         let init = child_of(&running);
-        let payload = children_of(init)[0];
+        let payload = children(init)[0];
         send(init, libc::SIGKILL);
         assert_eq!(running.wait().0.code(), Some(137));
         eventually("the payload is gone", || matches!(state(payload), '?' | 'Z'));

@@ -4,14 +4,13 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use predicates::prelude::*;
+use suite::container::{PLENTY, detached, inspect, monitor, wait_for_log, wait_for_status};
+use suite::process::kill9;
 use suite::{Host, eventually, host};
 
 use super::{remove, waiting};
 use crate::expect::refused;
-use crate::lifecycle::{detached, inspect, wait_for_log};
 
 /// A container that writes a line every few milliseconds, into a file of the host: on its way to a log it would still be read
 /// by the monitor when the container stands still.
@@ -59,14 +58,17 @@ fn a_paused_container_does_nothing_and_goes_on_where_it_was() {
 #[test]
 fn a_paused_container_can_be_ended_in_every_way() {
     host(|host| {
-        for (end, code) in
-            [(&["stop"][..], 11), (&["kill"], 137), (&["kill", "-s", "TERM"], 11), (&["stop", "-t", "0"], 0)]
-        {
+        for (end, code) in [
+            (&["stop", "-t", PLENTY][..], 11),
+            (&["kill"], 137),
+            (&["kill", "-s", "TERM"], 11),
+            (&["stop", "-t", "0"], 0),
+        ] {
             detached(host, "one", &[], &["payload", "trap", "INT", "TERM"]);
             wait_for_log(host, "one", "ready");
             host.minidocker(["pause", "one"]).assert().success();
             host.minidocker([end, &["one"]].concat()).assert().success();
-            eventually("it has ended", || inspect(host, "one")["State"]["Status"] == "exited");
+            wait_for_status(host, "one", "exited");
             let state = inspect(host, "one")["State"].clone();
             assert!(code == 0 || state["ExitCode"] == code, "{end:?}: {state}");
             host.minidocker(["rm", "one"]).assert().success();
@@ -88,7 +90,8 @@ fn another_signal_waits_until_it_goes_on() {
         sleep(Duration::from_millis(200));
         assert_eq!(inspect(host, "one")["State"]["Status"], "paused");
         host.minidocker(["unpause", "one"]).assert().success();
-        eventually("it takes it then", || inspect(host, "one")["State"]["Status"] == "exited");
+        // It takes it then.
+        wait_for_status(host, "one", "exited");
         remove(host, "one");
     });
 }
@@ -98,11 +101,7 @@ fn a_paused_container_whose_monitor_was_killed_can_still_be_removed() {
     host(|host| {
         waiting(host, "one", &[]);
         host.minidocker(["pause", "one"]).assert().success();
-        let payload = inspect(host, "one")["State"]["Pid"].as_i64().expect("a pid");
-        let status = fs::read_to_string(format!("/proc/{payload}/status")).expect("read its status");
-        let monitor =
-            status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok()).expect("a parent");
-        kill(Pid::from_raw(monitor), Signal::SIGKILL).expect("kill the monitor");
+        kill9(monitor(host, "one"));
         eventually("nobody looks after it", || inspect(host, "one")["State"]["Monitored"] == false);
         assert_eq!(inspect(host, "one")["State"]["Paused"], true);
         remove(host, "one");

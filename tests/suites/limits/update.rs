@@ -3,11 +3,11 @@
 use std::fs::{self, File};
 
 use nix::fcntl::{Flock, FlockArg};
+use suite::container::{detached, inspect, wait_for_log};
 use suite::{eventually, host};
 
 use super::{exec, remove, waiting};
 use crate::expect::{complaint, refused, text};
-use crate::lifecycle::inspect;
 
 #[test]
 fn a_change_holds_at_once_and_after_the_next_start() {
@@ -57,13 +57,8 @@ fn processors_can_be_limited_later() {
 #[test]
 fn memory_can_be_changed_within_what_is_in_use() {
     host(|host| {
-        crate::lifecycle::detached(
-            host,
-            "one",
-            &["-m", "100m", "--memory-swap", "100m"],
-            &["payload", "hold", "30000000"],
-        );
-        crate::lifecycle::wait_for_log(host, "one", "ready");
+        detached(host, "one", &["-m", "100m", "--memory-swap", "100m"], &["payload", "hold", "30000000"]);
+        wait_for_log(host, "one", "ready");
         refused(
             host.minidocker(["update", "-m", "20m", "one"]).assert(),
             1,

@@ -1,11 +1,11 @@
 //! What containers use, and what runs in them.
 
 use predicates::prelude::*;
+use suite::container::{detached, first_process, wait_for_log};
 use suite::{eventually, host};
 
 use super::{remove, waiting};
 use crate::expect::{refused, text};
-use crate::lifecycle::{detached, wait_for_log};
 
 /// The cells of a table with three spaces between columns.
 fn cells(line: &str) -> Vec<String> {
@@ -15,28 +15,33 @@ fn cells(line: &str) -> Vec<String> {
 #[test]
 fn stats_show_what_is_used() {
     host(|host| {
-        detached(host, "busy", &["--cpus", "0.5", "-m", "64m"], &["sh", "-c", "payload burn 60000; true"]);
+        detached(host, "busy", &["--cpus", "0.5", "-m", "64m"], &["sh", "-c", "payload burn 600000; true"]);
         detached(host, "large", &[], &["payload", "hold", "50000000"]);
         wait_for_log(host, "large", "ready");
         // Its shell, and what that has started.
         eventually("it is busy", || {
             text(&host.minidocker(["top", "busy"]).assert().success()).lines().skip(1).count() == 2
         });
-        let said = text(&host.minidocker(["stats", "--no-stream"]).assert().success());
-        let mut lines = said.lines();
-        let heads = ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"];
-        assert_eq!(cells(lines.next().expect("a header")), heads);
-        let row = |name: &str| {
+        let percent = |cell: &str| cell.trim_end_matches('%').parse::<f64>().expect("a percentage");
+        let row = |said: &str, name: &str| {
             let line = said.lines().find(|line| cells(line).get(1).is_some_and(|cell| cell == name));
             cells(line.unwrap_or_else(|| panic!("no {name} in {said}")))
         };
-        let percent = |cell: &str| cell.trim_end_matches('%').parse::<f64>().expect("a percentage");
-        let busy = row("busy");
+        let mut said = String::new();
+        // Between two looks a busy machine may have had no time for it.
+        eventually("it is seen to be busy", || {
+            said = text(&host.minidocker(["stats", "--no-stream"]).assert().success());
+            percent(&row(&said, "busy")[2]) >= 1.0
+        });
+        let mut lines = said.lines();
+        let heads = ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"];
+        assert_eq!(cells(lines.next().expect("a header")), heads);
+        let busy = row(&said, "busy");
         // Half a processor; less on a machine that has something else to do.
-        assert!((1.0..=75.0).contains(&percent(&busy[2])), "{busy:?}");
+        assert!(percent(&busy[2]) <= 75.0, "{busy:?}");
         assert!(busy[3].ends_with("/ 64MiB"), "{busy:?}");
         assert_eq!(busy[7], "2", "{busy:?}");
-        let large = row("large");
+        let large = row(&said, "large");
         assert!(percent(&large[2]) <= 20.0, "{large:?}");
         // 50 MB are 47.7 MiB.
         let used: f64 = large[3].split("MiB").next().and_then(|size| size.parse().ok()).expect("a size");
@@ -86,7 +91,7 @@ fn top_shows_the_containers_processes_and_no_others() {
         assert_eq!(lines.len(), 3, "{said}");
         assert!(lines[1..].iter().all(|line| line.starts_with("root")), "{said}");
         assert!(said.contains("payload trap TERM") && said.contains("sleep 1000"), "{said}");
-        let pid = crate::lifecycle::inspect(host, "one")["State"]["Pid"].to_string();
+        let pid = first_process(host, "one").to_string();
         let chosen = text(&host.minidocker(["top", "one", "-o", "pid,comm"]).assert().success());
         assert!(
             chosen.lines().any(|line| line.split_whitespace().collect::<Vec<_>>() == [&pid, "payload"]),
