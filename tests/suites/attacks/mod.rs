@@ -57,6 +57,7 @@ const ATTACKS: &[(&str, &str)] = &[
     ("links::a_volume_covers_proc", "CVE-2015-3631, CVE-2019-16884"),
     ("links::passwd_and_group_are_links_to_the_hosts", "CWE-59"),
     ("users::a_user_out_of_range_becomes_root", "CVE-2024-40635"),
+    ("users::an_exec_as_one_user_runs_as_another", "CVE-2026-30892"),
     ("users::a_users_name_is_a_number", "CVE-2016-3697, CVE-2026-46680"),
     ("users::passwd_and_group_have_no_end", "CVE-2026-47262"),
     ("users::groups_of_the_caller_are_kept", "CWE-271; CVE-2022-36109"),

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use suite::canary::SECRET;
 use suite::container::{detached, wait_for_log};
 use suite::{Host, Subject, host};
 
@@ -28,7 +29,6 @@ fn a_user_out_of_range_becomes_root() {
             "1000:-1",
         ] {
             let user_flag = format!("--user={user}");
-            // And in `exec`, where crun took even 1 for 0 (CVE-2026-30892).
             let run = trap.run(&[&user_flag], &["id", "-u"]).assert().failure();
             let exec = host.minidocker(["exec", &user_flag, "base", "id", "-u"]).assert().failure();
             for refused in [run, exec] {
@@ -39,6 +39,49 @@ fn a_user_out_of_range_becomes_root() {
                     complaint(&refused)
                 );
             }
+        }
+        host.minidocker(["rm", "-f", "base"]).assert().success();
+    });
+}
+
+/// CVE-2026-30892: `exec -u 1` ran as 0 (crun 1.19 to 1.26). A number is that user with all four ids, as the kernel tells them
+/// and by what it may open; what only looks like a number is nobody; and no user at all is the container's.
+#[test]
+fn an_exec_as_one_user_runs_as_another() {
+    host(|host| {
+        let trap = Trap::with_config(host, Subject::Engine, &[("User", "7:8".into())], |root| {
+            file(root, "etc/passwd", "root:x:0:0::/:/bin/sh\n1:x:0:0::/:/bin/sh\nuser:x:1234:1234::/:/bin/sh\n");
+            file(root, "etc/group", "root:x:0:\n1:x:0:\nuser:x:1234:\n");
+            file(root, "secret", SECRET);
+            fs::set_permissions(root.join("secret"), fs::Permissions::from_mode(0o400)).expect("set its mode");
+        });
+        trap.run(&["--user="], &["id", "-u"]).assert().success().stdout("7\n");
+        trap.run(&["-d", "--name", "base"], &["payload", "wait"]).assert().success();
+        let exec = |user: &str, script: &str| {
+            host.minidocker(["exec", &format!("--user={user}"), "base", "sh", "-c", script]).assert()
+        };
+        let look = "grep -E '^[UG]id:' /proc/self/status; cat /secret 2>/dev/null; true";
+        for (user, uid, gid) in [
+            ("1", 1, 0),
+            ("01", 1, 0),
+            ("1:", 1, 0),
+            ("1:1", 1, 1),
+            ("10", 10, 0),
+            ("2:0", 2, 0),
+            ("1234", 1234, 1234),
+            ("user", 1234, 1234),
+            ("user:1", 1234, 1),
+            ("65534:65534", 65_534, 65_534),
+            ("2147483648", 2_147_483_648, 0),
+            ("4294967294:4294967294", 4_294_967_294_u32, 4_294_967_294_u32),
+            ("", 7, 8),
+        ] {
+            let ids = format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}");
+            assert_eq!(text(&exec(user, look).success()), ids, "{user:?}");
+        }
+        assert!(text(&exec("0", look).success()).ends_with(SECRET), "root is let in");
+        for user in ["1 ", " 1", "0x1", "1e0", "1.0", "1,0", "\u{ff11}", "\u{661}", "1\n", "1;0"] {
+            assert_eq!(text(&exec(user, "id -u").code(126)), "", "{user:?}");
         }
         host.minidocker(["rm", "-f", "base"]).assert().success();
     });
