@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket as socket_of};
 use predicates::prelude::*;
-use suite::container::{detached, inspect, monitor, stopped_at, wait_for_log, wait_for_status};
-use suite::process::{go_on, stop};
+use suite::container::{PLENTY, detached, inspect, monitor, stopped_at, wait_for_log, wait_for_status};
+use suite::process::{go_on, listens, stop};
 use suite::{eventually, host};
 
 use crate::expect::{complaint, text};
@@ -25,7 +25,7 @@ fn a_detached_container_is_seen_and_stopped() {
         host.minidocker(["ps", "-q"]).assert().success().stdout(format!("{}\n", &id[..12]));
         host.minidocker(["ps", "-q", "--no-trunc"]).assert().success().stdout(format!("{id}\n"));
         assert_eq!(inspect(host, &id[..6])["State"]["Running"], true);
-        host.minidocker(["stop", "web"]).assert().success().stdout("web\n");
+        host.minidocker(["stop", "-t", PLENTY, "web"]).assert().success().stdout("web\n");
         let state = inspect(host, "web")["State"].clone();
         assert_eq!((state["Status"].as_str(), state["ExitCode"].as_i64()), (Some("exited"), Some(11)));
         host.minidocker(["ps", "-q"]).assert().success().stdout("");
@@ -237,7 +237,7 @@ fn a_monitor_without_descriptors_left_rests() {
         std::thread::sleep(std::time::Duration::from_secs(2));
         assert!(used() - before < 20, "it works though there is nothing to do");
         drop(callers);
-        host.minidocker(["stop", "full"]).assert().success();
+        host.minidocker(["stop", "-t", PLENTY, "full"]).assert().success();
         assert_eq!(inspect(host, "full")["State"]["ExitCode"], 10);
         host.minidocker(["rm", "full"]).assert().success();
     });
@@ -249,11 +249,13 @@ fn waited_for_renamed_and_restarted() {
         detached(host, "first", &[], &["payload", "trap", "USR1", "TERM"]);
         wait_for_log(host, "first", "ready");
         let waiting = host.start("minidocker", ["wait", "first"]);
-        // It has found the container by this name, which will be another's, once it talks to the monitor.
-        eventually("it waits", || {
+        // By then it has found the container by this name, which will be another's, and told the monitor what it wants.
+        eventually("it listens to the monitor", || {
             let open = fs::read_dir(format!("/proc/{}/fd", waiting.pid())).expect("its descriptors").flatten();
-            open.filter_map(|entry| fs::read_link(entry.path()).ok())
-                .any(|link| link.to_string_lossy().starts_with("socket:"))
+            let connected = open
+                .filter_map(|entry| fs::read_link(entry.path()).ok())
+                .any(|link| link.to_string_lossy().starts_with("socket:"));
+            connected && listens(waiting.pid())
         });
         detached(host, "taken", &[], &["sh", "-c", "exit 3"]);
         wait_for_status(host, "taken", "exited");
@@ -265,7 +267,7 @@ fn waited_for_renamed_and_restarted() {
         assert_eq!(inspect(host, "second")["Name"], "/second");
         // The former name is free, and the new one is taken.
         detached(host, "first", &[], &["true"]);
-        host.minidocker(["restart", "second"]).assert().success().stdout("second\n");
+        host.minidocker(["restart", "-t", PLENTY, "second"]).assert().success().stdout("second\n");
         assert_eq!(waiting.wait().1, "11");
         wait_for_log(host, "second", "ready\ngot SIGTERM\nready");
         host.minidocker(["kill", "-s", "USR1", "second"]).assert().success();

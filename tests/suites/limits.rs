@@ -68,8 +68,9 @@ fn a_fork_bomb_stops_at_the_limit() {
 #[test]
 fn a_real_fork_bomb_harms_nobody_and_can_be_stopped() {
     host(|host| {
-        detached(host, "bomb", &["--pids-limit", "30"], &["sh", "-c", "bomb() { bomb | bomb & }; bomb; sleep 1000"]);
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        let script = "exec 2>&1; bomb() { bomb | bomb & }; bomb; sleep 1000";
+        detached(host, "bomb", &["--pids-limit", "30"], &["sh", "-c", script]);
+        wait_for_log(host, "bomb", "can't fork");
         host.minidocker(["rm", "-f", "bomb"]).assert().success();
     });
 }

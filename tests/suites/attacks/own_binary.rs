@@ -127,7 +127,7 @@ fn a_build_whose_run_is_proc_self_exe() {
         host.load_image();
         let engine = writable(host, "minidocker", "minidocker");
         let before = fs::read(&engine).expect("read the engine");
-        let dockerfile = "FROM suite\nRUN (payload overwrite-engine > /log &) ; sleep 0.2; \
+        let dockerfile = "FROM suite\nRUN (payload overwrite-engine > /log &) ; until grep -q ready /log; do sleep 0.02; done; \
                           for i in 1 2 3 4 5 6 7 8 9; do payload open-for-writing /proc/1/exe /proc/$PPID/exe; done; cat /log\n\
                           RUN [\"/proc/self/exe\", \"--help\"]\n";
         let context = crate::ch07::context(host, "context", &[("Dockerfile", dockerfile)]);

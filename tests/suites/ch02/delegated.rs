@@ -5,10 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
-use std::thread::sleep;
-use std::time::Duration;
 
-use suite::{Host, host, skip};
+use suite::{Host, eventually, host, skip};
 
 use crate::ch01::user_namespaces_or_skip;
 use crate::expect::refused;
@@ -44,13 +42,9 @@ fn inside(host: &Host, line: &str) -> assert_cmd::Command {
 /// What is left below it is the user's own leaf, where the shell stands that was in the way, and for a moment a monitor
 /// that has told how its container ended and still deletes its files.
 fn take_back() {
-    let leaf = format!("{OURS}/init");
-    for _ in 0..100 {
-        match fs::remove_dir(&leaf) {
-            Err(error) if error.kind() == ErrorKind::ResourceBusy => sleep(Duration::from_millis(100)),
-            _ => break,
-        }
-    }
+    eventually("nobody is in the user's leaf", || {
+        !fs::remove_dir(format!("{OURS}/init")).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy)
+    });
     fs::remove_dir(OURS).expect("remove the user's cgroup: something else was left in it");
 }
 

@@ -76,10 +76,11 @@ fn a_disk_gives_no_more_bytes_per_second_than_allowed() {
             let free = disk.time(host, &[], direction, "768");
             let limited = disk.time(host, &[flag, &rate], direction, "768");
             assert!(limited >= 2000, "{direction}: {limited} ms, and {free} ms without a limit");
-            // What is limited in one direction is not in the other.
+            // What is limited in one direction is not in the other: however slow the machine is, once it is faster than
+            // the limit would let it be.
             let other = if direction == "write" { "read" } else { "write" };
-            let unlimited = disk.time(host, &[flag, &rate], other, "768");
-            assert!(unlimited < limited, "{other} took {unlimited} ms, {direction} {limited} ms");
+            let fast = (0..10).any(|_| disk.time(host, &[flag, &rate], other, "768") < 1500);
+            assert!(fast, "a limit on {direction} makes {other} slow as well");
         }
     });
 }

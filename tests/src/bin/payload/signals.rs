@@ -62,7 +62,7 @@ pub fn zombies(count: usize) -> Result<()> {
     }
     // As long as it takes, within reason: what reaps may be busy.
     let mut left = count;
-    for _ in 0..500 {
+    for _ in 0..1500 {
         left = count_zombies();
         if left == 0 && orphans() == 0 {
             break;

@@ -130,7 +130,8 @@ impl Cgroups {
             for directory in below(&hierarchy.directory) {
                 // A frozen v1 process dies only when thawed.
                 let _ = fs::write(directory.join("freezer.state"), "THAWED");
-                for _ in 0..1000 {
+                // Half a minute: on a busy machine a process is long in dying.
+                for _ in 0..6000 {
                     match fs::remove_dir(&directory) {
                         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => sleep(Duration::from_millis(5)),
                         _ => break,

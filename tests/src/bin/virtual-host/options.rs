@@ -37,7 +37,7 @@ impl Options {
     pub fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Options> {
         let mut options = Options {
             timeout: Duration::from_secs(300),
-            grace: Duration::from_secs(15),
+            grace: Duration::from_secs(60),
             strict: true,
             memory: 2 << 30,
             pids: 512,
