@@ -3,18 +3,22 @@
 //! In reading order:
 //!
 //! * here: the steps and the verdict.
+//! * [`debian`]: a whole distribution for the suites to pull.
+//! * [`machine`]: the suites in a machine with cgroup v2 alone.
 //! * [`tally`]: counting what libtest prints.
 
+mod debian;
+mod machine;
 pub mod tally;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::{Outcome, course, tools, vm, workspace};
+use crate::{Outcome, course, tools, workspace};
 use tally::Tally;
 
 /// Run all tests
@@ -29,30 +33,6 @@ pub struct Args {
     #[arg(long)]
     no_vm: bool,
 }
-
-/// The suites that the virtual machine runs: what cgroups and the kernel's age have to do with, and what needs no other
-/// program.
-const IN_THE_MACHINE: &[&str] = &[
-    "ch01::",
-    "ch02::",
-    "ch03::",
-    "ch04::",
-    "ex01::",
-    "world::",
-    "limits::",
-    "lifecycle::",
-    "exec::",
-    "sharing::",
-    "privileges::",
-    "volumes::",
-    // Of the attacks those on the kernel: the others meet nothing there that is not here.
-    "attacks::calls::",
-    "attacks::surfaces::",
-];
-
-/// And those that an ordinary user runs there.
-const BY_A_USER: &[&str] =
-    &["ch01::", "ch02::", "ch03::", "ch04::", "world::ch01", "world::ch02", "world::ch03", "world::ch04"];
 
 /// `cargo x test`.
 pub fn run(args: &Args) -> Outcome {
@@ -70,14 +50,14 @@ pub fn run(args: &Args) -> Outcome {
         listen(&mut workspace::cargo(&run), "unit tests", &mut tally)?;
     }
     if args.filter.is_none() && !args.no_install {
-        debian()?;
+        debian::make()?;
     }
     suites(args, &mut tally)?;
     if args.filter.is_none() {
         course(&mut tally)?;
     }
     if !args.no_vm && args.filter.is_none() {
-        machine(&mut tally)?;
+        machine::run(&mut tally)?;
     }
     println!("\n{} s", start.elapsed().as_secs());
     Ok(tally.verdict())
@@ -132,36 +112,6 @@ fn source(tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// A small Debian beside the programs, where the suites find it; made once, and only where a mirror can be reached.
-fn debian() -> Result<()> {
-    let (tar, part) = (workspace::bin()?.join("debian.tar"), workspace::cache("debian")?.join("part.tar"));
-    if tar.exists() || !tools::is_root() || tools::find("mmdebstrap").is_none() {
-        return Ok(());
-    }
-    step("a small Debian");
-    // Where root may not make device nodes, as in a container, it must not be asked for any.
-    let release = debian_release();
-    for mode in ["unshare", "root"] {
-        let mut command = Command::new("mmdebstrap");
-        command.args(["--quiet", "--variant=apt", &format!("--mode={mode}"), &release]).arg(&part);
-        if command.stdin(Stdio::null()).status().is_ok_and(|status| status.success()) {
-            return fs::rename(&part, &tar).context("put it beside the programs");
-        }
-    }
-    println!("no mirror, or no right: its test is skipped");
-    Ok(())
-}
-
-/// The release that this machine has, whose keys it knows; `stable` elsewhere.
-fn debian_release() -> String {
-    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim_matches('"'));
-    match (field("ID="), field("VERSION_CODENAME=")) {
-        (Some("debian"), Some(codename)) => codename.to_owned(),
-        _ => "stable".to_owned(),
-    }
-}
-
 fn suites(args: &Args, tally: &mut Tally) -> Result<()> {
     step("suites");
     let skips = workspace::cache("suite-skips")?.join("here");
@@ -189,43 +139,6 @@ fn course(tally: &mut Tally) -> Result<()> {
     course::transcripts::prove(&root, tally)?;
     step("proofs of the exercises");
     course::verify::prove(tally)
-}
-
-/// The suites once more, in a machine with cgroup v2 alone: as root, and as an ordinary user with a cgroup of their own.
-fn machine(tally: &mut Tally) -> Result<()> {
-    step("suites in a virtual machine with cgroup v2");
-    in_machine("the virtual machine", "", IN_THE_MACHINE, tally)?;
-    step("suites in a virtual machine, as an ordinary user");
-    in_machine("a user of the virtual machine", "SUITE_BY_USER=1", BY_A_USER, tally)
-}
-
-/// Boots a machine and runs some suites in it.
-fn in_machine(name: &str, environment: &str, suites: &[&str], tally: &mut Tally) -> Result<()> {
-    let command = format!(
-        "{environment} SUITE_SKIPS=/tmp/skips /suite/bin/deps/suites --test-threads 2 --skip world::runc {}; code=$?; \
-         if test -e /tmp/skips; then sed 's/^/@@skip /' /tmp/skips; fi; exit $code",
-        suites.join(" ")
-    );
-    let mut skips = String::new();
-    let mut counter = tally::Listener::default();
-    let mut hear = |line: &str| {
-        match line.strip_prefix("@@skip ") {
-            Some(skip) => skips.extend([skip, "\n"]),
-            None => counter.hear(line),
-        };
-    };
-    let machine = vm::Machine { suites: workspace::suites()?, timeout: Duration::from_secs(3600) };
-    match machine.run(&command, &mut hear) {
-        Ok(vm::End::Exited(code)) => tally.add(name, counter, code == 0),
-        Ok(vm::End::Died(why)) => {
-            println!("{why}");
-            tally.add(name, counter, false);
-        }
-        // No kernel, no QEMU: a test that cannot be run here.
-        Err(error) => tally.skip(name, &format!("{error:#}")),
-    }
-    tally.skips_from(&format!("{name}: "), &skips);
-    Ok(())
 }
 
 /// Runs a program that prints as libtest does, showing its lines as they come.
