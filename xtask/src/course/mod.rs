@@ -2,8 +2,8 @@
 //!
 //! Everything comes from one table per chapter and from anchors in its sources. In reading order:
 //!
-//! * [`table`]: `chapters/NN-x/exercises.toml`, strictly.
-//! * [`anchors`]: `// ANCHOR: ex-…` in the sources.
+//! * [`table`]: `chapters/NN-x/exercises.toml`, strictly; [`row`]: one exercise of it.
+//! * [`anchors`]: `// ANCHOR: ex-…` in a source; [`sources`]: those of a chapter.
 //! * [`tests`]: which test says that it is whose.
 //! * [`needs`]: what an exercise needs of the machine.
 //! * [`starter`]: from the chapter's crate to one with holes.
@@ -14,7 +14,7 @@
 //! * [`transcripts`]: the book's console blocks; [`book`]: the book itself.
 //! * [`learner`], [`progress`], [`select`]: the learner's file, what is done, which exercise is meant.
 //! * [`trial`], [`report`], [`screen`]: running tests, and telling how they went.
-//! * [`verify`]: the proofs that the tests test.
+//! * [`verify`]: the proofs that the tests test; [`switch`]: the program for them.
 //! * [`check`], [`guide`], [`edit`]: the learner's commands.
 
 pub mod anchors;
@@ -27,12 +27,15 @@ pub mod learner;
 pub mod needs;
 pub mod progress;
 pub mod report;
+pub mod row;
 pub mod sandbox;
 pub mod schedule;
 pub mod screen;
 pub mod select;
+pub mod sources;
 pub mod starter;
 pub mod starters;
+pub mod switch;
 pub mod table;
 pub mod tests;
 pub mod transcripts;

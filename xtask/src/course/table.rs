@@ -4,18 +4,15 @@
 //! checks that cannot fail.
 
 use std::fs;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::anchors::{self, Region};
 use super::needs::Need;
-
-/// Longer titles do not fit into a line of the runner, nor into a stub.
-const LONGEST_TITLE: usize = 60;
+use super::row::{self, Place, Row};
+use super::sources::Sources;
 
 /// A chapter that has exercises.
 #[derive(Debug)]
@@ -98,24 +95,6 @@ struct Rows {
     exercise: Vec<Spanned<Row>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    id: Spanned<String>,
-    anchor: Spanned<String>,
-    title: Spanned<String>,
-    minutes: Spanned<u32>,
-    needs: Spanned<Vec<String>>,
-    tests: Vec<Spanned<String>>,
-    page: Spanned<String>,
-    man: Vec<Spanned<String>>,
-    hints: Spanned<Vec<String>>,
-    #[serde(default)]
-    dependants: Vec<Spanned<String>>,
-    before: Option<String>,
-    engine: Option<String>,
-}
-
 /// All chapters below `root` that have a table, in order.
 pub fn chapters(root: &Path) -> Result<Vec<Chapter>> {
     let mut tables = Vec::new();
@@ -146,8 +125,7 @@ fn read(root: &Path, path: &Path) -> Result<Chapter> {
     let sources = Sources::read(root, &directory)?;
     let mut exercises: Vec<Exercise> = Vec::new();
     for row in rows.exercise {
-        let exercise = row_to_exercise(&place, &row, number, &exercises, &sources)?;
-        exercises.push(exercise);
+        exercises.push(row::exercise(&place, &row, number, &exercises, &sources)?);
     }
     ensure!(!exercises.is_empty(), "{}: a table without exercises", place.path.display());
     sources.all_named(&exercises)?;
@@ -163,102 +141,6 @@ fn read(root: &Path, path: &Path) -> Result<Chapter> {
     known_dependants(&chapter)?;
     super::tests::hold_against(root, &chapter)?;
     Ok(chapter)
-}
-
-/// A file under examination.
-struct Place<'a> {
-    path: &'a Path,
-    text: &'a str,
-}
-
-impl Place<'_> {
-    fn fail<T>(&self, span: Range<usize>, what: impl std::fmt::Display) -> Result<T> {
-        let line = self.text[..span.start.min(self.text.len())].matches('\n').count() + 1;
-        bail!("{}:{line}: {what}", self.path.display())
-    }
-}
-
-fn row_to_exercise(
-    place: &Place<'_>,
-    row: &Spanned<Row>,
-    chapter: u8,
-    before: &[Exercise],
-    sources: &Sources,
-) -> Result<Exercise> {
-    let values = row.get_ref();
-    let id = values.id.get_ref();
-    let wanted = format!("{chapter}.{}", before.len() + 1);
-    if *id != wanted {
-        return place.fail(values.id.span(), format!("the id {id:?} stands where {wanted:?} must"));
-    }
-    let title = values.title.get_ref();
-    let plain = |c: char| !c.is_control() && !matches!(c, '"' | '\\' | '{' | '}');
-    if title.is_empty() || title.chars().count() > LONGEST_TITLE || !title.chars().all(plain) {
-        let what = format!("a title has 1 to {LONGEST_TITLE} characters in one line, without quotes and braces");
-        return place.fail(values.title.span(), what);
-    }
-    if !(1..=180).contains(values.minutes.get_ref()) {
-        return place.fail(values.minutes.span(), "minutes are 1 to 180");
-    }
-    let needs = needs(values.needs.get_ref()).or_else(|error| place.fail(values.needs.span(), error))?;
-    if values.tests.is_empty() {
-        return place.fail(row.span(), format!("exercise {id} has no tests: nothing would prove it"));
-    }
-    let module = format!("ex{chapter:02}::");
-    for test in &values.tests {
-        if !test.get_ref().starts_with(&module) {
-            return place.fail(test.span(), format!("the test {:?} is not of {module}", test.get_ref()));
-        }
-        if before.iter().any(|other| other.tests.contains(test.get_ref())) {
-            return place.fail(test.span(), format!("the test {:?} belongs to two exercises", test.get_ref()));
-        }
-    }
-    for page in &values.man {
-        let Some((name, section)) = page.get_ref().split_once('(') else {
-            return place.fail(page.span(), format!("{:?} is no man page, as clone(2) is one", page.get_ref()));
-        };
-        if name.is_empty() || !section.ends_with(')') {
-            return place.fail(page.span(), format!("{:?} is no man page, as clone(2) is one", page.get_ref()));
-        }
-    }
-    if !values.page.get_ref().ends_with(".md") {
-        return place.fail(values.page.span(), "a page is a .md file below book/src");
-    }
-    let hints: Vec<String> = values.hints.get_ref().iter().map(|hint| hint.trim().to_owned()).collect();
-    let count = hints.len();
-    let Ok(hints) = <[String; 3]>::try_from(hints) else {
-        return place.fail(values.hints.span(), format!("there are three hints to an exercise, not {count}"));
-    };
-    if hints.iter().any(String::is_empty) {
-        return place.fail(values.hints.span(), "a hint is empty");
-    }
-    let anchor = values.anchor.get_ref();
-    if before.iter().any(|other| other.anchor == *anchor) {
-        return place.fail(values.anchor.span(), format!("the anchor {anchor:?} belongs to two exercises"));
-    }
-    let file = sources.find(anchor).or_else(|error| place.fail(values.anchor.span(), error))?;
-    Ok(Exercise {
-        id: id.clone(),
-        anchor: anchor.clone(),
-        title: title.clone(),
-        minutes: *values.minutes.get_ref(),
-        needs,
-        tests: values.tests.iter().map(|test| test.get_ref().clone()).collect(),
-        page: values.page.get_ref().clone(),
-        man: values.man.iter().map(|page| page.get_ref().clone()).collect(),
-        hints,
-        dependants: values.dependants.iter().map(|id| id.get_ref().clone()).collect(),
-        before: values.before.clone(),
-        engine: values.engine.clone(),
-        file,
-    })
-}
-
-fn needs(names: &[String]) -> Result<Vec<Need>> {
-    ensure!(!names.is_empty(), "needs is empty: write [\"none\"]");
-    let needs = names.iter().map(|name| Need::parse(name)).collect::<Result<Vec<_>>>()?;
-    ensure!(needs.len() == 1 || needs.iter().all(Option::is_some), "\"none\" stands alone");
-    Ok(needs.into_iter().flatten().collect())
 }
 
 fn known_dependants(chapter: &Chapter) -> Result<()> {
@@ -285,47 +167,6 @@ fn package_name(table: &Path) -> Result<String> {
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let manifest: Manifest = toml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
     Ok(manifest.package.name)
-}
-
-/// The regions of a chapter's sources that are exercises.
-struct Sources {
-    /// `chapters/01-namespaces/src`.
-    directory: PathBuf,
-    regions: Vec<(PathBuf, Region)>,
-}
-
-impl Sources {
-    fn read(root: &Path, directory: &str) -> Result<Sources> {
-        let below = Path::new("chapters").join(directory).join("src");
-        let mut regions = Vec::new();
-        for file in super::files(&root.join(&below))? {
-            let text = fs::read_to_string(root.join(&below).join(&file))?;
-            let name = below.join(&file);
-            let found = anchors::regions(&text).map_err(|error| anyhow::anyhow!("{}:{error}", name.display()))?;
-            regions.extend(found.into_iter().filter(Region::is_exercise).map(|region| (file.clone(), region)));
-        }
-        Ok(Sources { directory: below, regions })
-    }
-
-    fn find(&self, anchor: &str) -> Result<PathBuf> {
-        ensure!(anchor.starts_with(anchors::EXERCISE), "the anchor of an exercise begins with ex-: {anchor:?}");
-        let places: Vec<_> = self.regions.iter().filter(|(_, region)| region.name == anchor).collect();
-        match places[..] {
-            [(file, _)] => Ok(file.clone()),
-            [] => bail!("there is no `// ANCHOR: {anchor}` in {}", self.directory.display()),
-            [(one, _), (other, _), ..] => bail!("{anchor} is in {} and in {}", one.display(), other.display()),
-        }
-    }
-
-    /// Every region is somebody's: one that no row names would stay closed without a word.
-    fn all_named(&self, exercises: &[Exercise]) -> Result<()> {
-        for (file, region) in &self.regions {
-            let named = exercises.iter().any(|exercise| exercise.anchor == region.name);
-            let place = self.directory.join(file);
-            ensure!(named, "{}:{}: no exercise has the anchor {}", place.display(), region.first + 1, region.name);
-        }
-        Ok(())
-    }
 }
 
 /// A chapter with one exercise, for tests.

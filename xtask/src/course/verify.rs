@@ -6,19 +6,15 @@
 //! 2. the starter fails every one, and in the name of its exercise;
 //! 3. with one hole open, exactly that exercise's tests fail (and those of its declared dependants);
 //! 4. the program of the chapter before, for chapter 1 a plain fork and exec, fails some of every exercise.
-//!
-//! For the third, the solution is built once with a switch before each region ([`Fill::Switch`]): building a variant for each
-//! exercise would take a compiler's time for each, and would prove the same.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
 use super::needs;
 use super::sandbox::Sandbox;
-use super::starter::{self, Fill};
+use super::switch;
 use super::table::{self, Chapter, Exercise};
 use super::trial::{End, Trial};
 use crate::test::tally::Tally;
@@ -76,7 +72,7 @@ fn prove_chapter(root: &Path, trial: &Trial<'_>, chapter: &Chapter, tally: &mut 
     let ends = proof.all(&chapter.program(), "")?;
     report(tally, &format!("chapter {number}: the starter fails"), proof.all_fail(&ends));
 
-    let program = build_switch(root, chapter)?;
+    let program = switch::build(root, chapter)?;
     for exercise in &here {
         let ends = proof.all(&program, &exercise.id)?;
         let name = format!("exercise {}: its hole alone fails its tests alone", exercise.id);
@@ -188,74 +184,5 @@ impl Proof<'_> {
             }
         }
         wrong
-    }
-}
-
-/// Builds the solution with a switch before each region, in a workspace of its own beside cargo's programs; gives the name
-/// of the program. The dependencies are those of the workspace, already built.
-fn build_switch(root: &Path, chapter: &Chapter) -> Result<String> {
-    let place = workspace::cache("proofs")?;
-    let program = format!("proof{:02}", chapter.number);
-    let package = format!("proof-{}", chapter.directory);
-    let manifest = fs::read_to_string(root.join("Cargo.toml")).context("read Cargo.toml")?;
-    write(&place.join("Cargo.toml"), &workspace_manifest(&manifest, root, &program))?;
-    fs::copy(root.join("Cargo.lock"), place.join("Cargo.lock")).context("copy Cargo.lock")?;
-    for (path, text) in starter::generate(root, chapter, Fill::Switch)? {
-        let text = match path == Path::new("Cargo.toml") {
-            // Other names, so that nothing of the learner's is overwritten; the sources know the library by its old one.
-            true => text
-                .replacen(&format!("name = \"{}\"", chapter.starter_package()), &format!("name = \"{package}\""), 1)
-                .replacen("[lib]\n", &format!("[lib]\nname = \"{}\"\n", starter::library(chapter)), 1)
-                .replacen(&format!("name = \"{}\"", chapter.program()), &format!("name = \"{program}\""), 1),
-            false => text,
-        };
-        write(&place.join(&program).join(path), &text)?;
-    }
-    let manifest = place.join("Cargo.toml");
-    let target = workspace::bin()?.ancestors().nth(2).context("the target directory")?.to_owned();
-    let status = workspace::cargo(&["build", "--quiet", "--offline", "--manifest-path"])
-        .arg(manifest)
-        .arg("--target-dir")
-        .arg(target)
-        .status()
-        .context("start cargo")?;
-    ensure!(status.success(), "the solution with switches does not build");
-    Ok(program)
-}
-
-/// The workspace's manifest, for one member elsewhere.
-fn workspace_manifest(text: &str, root: &Path, member: &str) -> String {
-    let mut out = String::new();
-    for line in text.lines() {
-        if line.starts_with("members = ") {
-            out += &format!("members = [\"{member}\"]");
-        } else if !line.starts_with("default-members = ") {
-            out += &line.replace("path = \"", &format!("path = \"{}/", root.display()));
-        }
-        out.push('\n');
-    }
-    out
-}
-
-/// Writes what is not there yet: an old time of change spares a build.
-fn write(path: &Path, text: &str) -> Result<()> {
-    if fs::read_to_string(path).is_ok_and(|old| old == text) {
-        return Ok(());
-    }
-    fs::create_dir_all(path.parent().context("a directory")?)?;
-    fs::write(path, text).with_context(|| format!("write {}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_workspace_of_one_member() {
-        let text = "[workspace]\nmembers = [\"a/*\"]\ndefault-members = [\"f\"]\nx = { path = \"chapters/x\" }\n";
-        assert_eq!(
-            workspace_manifest(text, Path::new("/r"), "proof01"),
-            "[workspace]\nmembers = [\"proof01\"]\n\nx = { path = \"/r/chapters/x\" }\n"
-        );
     }
 }
