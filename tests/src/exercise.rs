@@ -193,6 +193,9 @@ impl Failure {
             } else {
                 format!("exercise {hole} is on the way, and its hole is still open")
             };
+            if let Some((_, words)) = self.observed.split_once(&format!("\n{HOLE}")) {
+                self.observed = format!("it stopped: {HOLE}{}", words.lines().next().unwrap_or_default());
+            }
         }
         if let Some((end, _)) = self.observed.char_indices().nth(LONGEST) {
             self.observed.truncate(end);
@@ -323,6 +326,8 @@ mod tests {
         let failure = |id| Failure { observed: observed.clone(), ..Failure::default() }.of(id).means;
         assert!(failure("1.2").contains("your code"));
         assert!(failure("1.3").contains("exercise 1.2 is on the way"));
+        let unread = Failure { observed: stderr.to_owned(), ..Failure::default() }.of("1.2").observed;
+        assert_eq!(unread, "it stopped: not yet implemented: exercise 1.2: A name");
     }
 
     #[test]
