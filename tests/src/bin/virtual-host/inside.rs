@@ -36,7 +36,7 @@ pub fn run(options: &Options, cgroups: &Cgroups) -> Result<u8> {
     loopback_up().context("bring the loopback interface up")?;
     let canary = start_canary()?;
     let cell = options.user.map(|user| Delegated::to(user, cgroups)).transpose()?;
-    let before = Snapshot::take()?;
+    let before = Snapshot::take(cgroups)?;
     let mut command = Command::new(&options.command[0]);
     command.args(&options.command[1..]).env_clear().envs(environment()).current_dir(mounts::WORK).stdin(Stdio::null());
     if let Some(cell) = &cell {
@@ -51,7 +51,7 @@ pub fn run(options: &Options, cgroups: &Cgroups) -> Result<u8> {
     if !options.strict {
         return Ok(code);
     }
-    let left = what_is_left(&before, canary, options.grace)?;
+    let left = what_is_left(&before, cgroups, canary, options.grace)?;
     if left.is_empty() {
         return Ok(code);
     }
@@ -143,7 +143,7 @@ fn reap_until(program: Pid) -> Result<u8> {
 }
 
 /// Compares with `before`, again and again while the kernel or a monitor still tidies up.
-fn what_is_left(before: &Snapshot, canary: Pid, grace: Duration) -> Result<Vec<String>> {
+fn what_is_left(before: &Snapshot, cgroups: &Cgroups, canary: Pid, grace: Duration) -> Result<Vec<String>> {
     let deadline = Instant::now() + grace;
     loop {
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -157,7 +157,7 @@ fn what_is_left(before: &Snapshot, canary: Pid, grace: Duration) -> Result<Vec<S
             return Ok(left);
         }
         left.extend(processes(&[Pid::this(), canary]));
-        left.extend(Snapshot::take()?.added_to(before));
+        left.extend(Snapshot::take(cgroups)?.added_to(before));
         if left.is_empty() {
             kill(canary, Signal::SIGKILL).context("release the canary")?;
             return Ok(left);

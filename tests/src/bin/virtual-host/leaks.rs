@@ -9,23 +9,26 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
 
-use crate::{cgroups, mounts, nftables};
+use crate::cgroups::{self, Cgroups};
+use crate::{mounts, nftables};
 
 /// Everything that lasts longer than a process, one line each.
 #[derive(PartialEq)]
 pub struct Snapshot(BTreeSet<String>);
 
 impl Snapshot {
-    /// Looks around.
-    pub fn take() -> Result<Snapshot> {
+    /// Looks around; at cgroups only where we have our own. Where we have none, an ordinary user can make none, and what comes
+    /// and goes below `/sys/fs/cgroup` is the machine's.
+    pub fn take(cgroups: &Cgroups) -> Result<Snapshot> {
         let mut lines = BTreeSet::new();
         lines.extend(mount_table()?.into_iter().map(|line| format!("mount {line}")));
         lines.extend(names("/sys/class/net").map(|name| format!("link {name}")));
         lines
             .extend(nftables::tables().context("list nftables")?.into_iter().map(|table| format!("nft table {table}")));
-        lines.extend(
-            cgroups::below(Path::new("/sys/fs/cgroup")).iter().map(|path| format!("cgroup {}", path.display())),
-        );
+        if cgroups.made {
+            let all = cgroups::below(Path::new("/sys/fs/cgroup"));
+            lines.extend(all.iter().map(|path| format!("cgroup {}", path.display())));
+        }
         for directory in ["/tmp", "/var/tmp", "/run", "/dev/shm", "/dev/mqueue", "/dev/pts"] {
             lines.extend(names(directory).map(|name| format!("file {directory}/{name}")));
         }
