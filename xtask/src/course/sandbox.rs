@@ -29,7 +29,7 @@ impl Sandbox {
         let program = bin.join("virtual-host");
         let output = Command::new(&program)
             .args(LIMITS)
-            .args(["--announce", "yes", "--", "true"])
+            .args(["--announce", "yes", "--leftovers", "ignored", "--", "true"])
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("start {}", program.display()))?;
