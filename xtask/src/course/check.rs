@@ -24,6 +24,9 @@ pub struct Args {
     exercise: Option<String>,
 }
 
+/// Said by a sandbox in which the process is dead that was to survive whatever is tried there (`tests/src/bin/virtual-host`).
+const CANARY: &str = "the canary is dead";
+
 /// How an exercise ended.
 enum Verdict {
     Done,
@@ -101,7 +104,10 @@ fn check(root: &Path, trial: &Trial<'_>, chapter: &Chapter, exercise: &Exercise)
         Verdict::Broken(why) => {
             println!("{}", heading(&screen::red("✗"), exercise, &work.place(), width));
             println!("{}", screen::wrap("  broken    ", 12, &why, width));
-            say("The test itself could not do its work: cargo x doctor may know why.");
+            say(match why.contains(CANARY) {
+                true => "Your code reached out of its container: a process of the sandbox that must survive is dead.",
+                false => "The test itself could not do its work: cargo x doctor may know why.",
+            });
             return Ok(false);
         }
     }
