@@ -77,7 +77,19 @@ enum Command {
     Vm(vm::Args),
 }
 
+/// Ends when nobody reads on, as in `cargo x list | head`: `println!` would panic, at length.
+fn end_with_the_reader() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str().is_some_and(|text| text.starts_with("failed printing to stdout")) {
+            std::process::exit(128 + 13); // as SIGPIPE would have it
+        }
+        others(panic);
+    }));
+}
+
 fn main() -> ExitCode {
+    end_with_the_reader();
     let done = match Cli::parse().command {
         Command::Start(args) => course::guide::start(&args),
         Command::Check(args) => course::check::run(&args),
