@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::course::guide;
+use crate::course::{guide, screen};
 use crate::{Outcome, tools};
 
 /// One line: what, how it is, and the way out if it is not well.
@@ -29,6 +29,21 @@ fn bad(what: &'static str, state: impl Into<String>, mend: impl Into<String>) ->
     Finding { what, state: state.into(), mend: Some(mend.into()) }
 }
 
+/// Where the second column begins; where there is no room for it, the second line.
+fn indent() -> usize {
+    if screen::width() < 60 { 7 } else { 28 }
+}
+
+/// A line: the mark, what was looked at, how it is.
+fn show(mark: &str, what: &str, state: &str) {
+    let mut first = format!("  {mark:<4} {what:<20} ");
+    if first.len() > indent() {
+        println!("{}", first.trim_end());
+        first = " ".repeat(indent());
+    }
+    println!("{}", screen::wrap(&first, indent(), state, screen::width()));
+}
+
 /// Prints all findings; fails when something that everything needs is missing.
 pub fn run() -> Outcome {
     let mut findings = vec![kernel(), who(), user_namespaces(), cgroups(), overlay(), forwarding(), place()];
@@ -36,10 +51,12 @@ pub fn run() -> Outcome {
     let mut broken = 0;
     for finding in findings {
         match finding.mend {
-            None => println!("  ok   {:<20} {}", finding.what, finding.state),
+            None => show("ok", finding.what, &finding.state),
             Some(mend) => {
                 broken += 1;
-                println!("  --   {:<20} {}\n       {:<20} mend: {mend}", finding.what, finding.state, "");
+                show("--", finding.what, &finding.state);
+                // In one line, whatever its length: it is there to be copied.
+                println!("{:indent$}mend: {mend}", "", indent = indent());
             }
         }
     }
@@ -50,6 +67,7 @@ pub fn run() -> Outcome {
     println!();
     match broken {
         0 => println!("Everything can run here."),
+        1 => println!("One thing is missing; what depends on it is skipped and says so."),
         count => println!("{count} things are missing; what depends on them is skipped and says so."),
     }
     Ok(0)
