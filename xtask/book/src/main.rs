@@ -82,7 +82,10 @@ fn run() -> Result<ExitCode> {
         println!("The book is in {}", options.out.join("index.html").display());
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{} things are wrong in the book", wrong.len());
+    match wrong.len() {
+        1 => println!("One thing is wrong in the book"),
+        count => println!("{count} things are wrong in the book"),
+    }
     Ok(ExitCode::FAILURE)
 }
 
