@@ -1,6 +1,8 @@
 //! Processors: who gets how much, relative to others and to the clock.
 
+use nix::sys::signal::Signal;
 use suite::host;
+use suite::process::children;
 
 use super::payload;
 use crate::expect::{refused, text};
@@ -11,33 +13,31 @@ fn used(said: &str) -> u64 {
     number.unwrap_or_else(|| panic!("how much? {said}"))
 }
 
+/// Processor time of a process, in ticks of 10 ms: `proc_pid_stat(5)`.
+fn ticks(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("its times");
+    let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
+    // The state is field 3; the times in user and kernel mode are 14 and 15.
+    [11, 12].iter().map(|place| fields[*place].parse::<u64>().expect("a number")).sum()
+}
+
 #[test]
 fn who_has_more_shares_gets_more() {
     host(|host| {
-        // Both on one processor, eight to one, from the same moment on. What else runs there takes from both.
-        let start = |shares| {
-            let script = "echo ready; until test -e go; do sleep 0.02; done; /tmp/suite/bin/payload burn 4000";
-            let args = ["run", "--cpuset-cpus", "0", "--cpu-shares", shares, "sh", "-c", script];
-            let mut running = host.start("ch02", args);
-            running.wait_for("ready");
-            running
-        };
-        let go = host.work().join("go");
-        let measure = || {
-            let (more, less) = (start("4096"), start("512"));
-            std::fs::write(&go, "").expect("let them go");
-            let both = (used(&more.wait().1), used(&less.wait().1));
-            std::fs::remove_file(&go).expect("let the next ones wait");
-            both
-        };
-        // Whom a busy machine lets begin later has the end for itself: then it says nothing, and is done again.
-        let mut measured = Vec::new();
-        let told = (0..5).any(|_| {
-            let (more, less) = measure();
-            measured.push((more, less));
-            more >= 3 * less
-        });
-        assert!(told, "milliseconds of the one and of the other: {measured:?}");
+        // Both on one processor, eight to one. The one with more burns before, while and after the other does, however long
+        // that takes to start; what else runs there takes from both.
+        let script = "echo ready; exec /tmp/suite/bin/payload burn 600000";
+        let args = ["run", "--init", "--cpuset-cpus", "0", "--cpu-shares", "4096", "sh", "-c", script];
+        let mut more = host.start("ch02", args);
+        more.wait_for("ready");
+        let burning = children(children(more.pid())[0])[0];
+        let before = ticks(burning);
+        let less = ["--cpuset-cpus", "0", "--cpu-shares", "512"];
+        let less = used(&text(&payload(host, &less, &["burn", "4000"]).assert().success()));
+        let more_used = (ticks(burning) - before) * 10;
+        more.signal(Signal::SIGTERM);
+        assert_eq!(more.wait().0.code(), Some(143));
+        assert!(more_used >= 3 * less, "{more_used} ms and {less} ms");
     });
 }
 
