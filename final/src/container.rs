@@ -33,13 +33,13 @@ pub struct Container {
 pub struct Lock(#[expect(dead_code, reason = "held for the lock on it")] File);
 
 impl Container {
-    /// Makes a container: its directory, and its name claimed. `describe` is given the name.
+    /// Makes a container: its directory, and its name claimed. `describe` is given its id and its name.
     ///
-    /// What is there when we are killed half-way is named in `starting/`, and tidied by the next start.
+    /// On an error nothing is left of it. What is there when we are killed half-way is named in `starting/`, and tidied by the next start.
     pub fn create(
         root: &Root,
         name: Option<&str>,
-        describe: impl Fn(&str, &str) -> Description,
+        describe: impl FnOnce(&str, &str) -> Result<Description>,
     ) -> Result<(Container, Description)> {
         let container = Container { root: root.clone(), id: id::new_id()? };
         mark_starting(&container)?;
@@ -47,7 +47,11 @@ impl Container {
         Ok((container, description))
     }
 
-    fn fill(&self, name: Option<&str>, describe: impl Fn(&str, &str) -> Description) -> Result<Description> {
+    fn fill(
+        &self,
+        name: Option<&str>,
+        describe: impl FnOnce(&str, &str) -> Result<Description>,
+    ) -> Result<Description> {
         let directory = self.directory();
         for below in ["", "upper", "work", "rootfs"] {
             // The upper directory becomes the root's, so its mode is that of a root directory; nobody gets to it from
@@ -64,9 +68,11 @@ impl Container {
             }
             None => self.claim_random()?,
         };
-        let description = describe(&self.id, &name);
-        self.write("container.json", &description)?;
-        Ok(description)
+        let described = describe(&self.id, &name).and_then(|description| {
+            self.write_description(&description)?;
+            Ok(description)
+        });
+        described.inspect_err(|_| drop(self.release(&name)))
     }
 
     fn claim_random(&self) -> Result<String> {

@@ -26,7 +26,7 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
     let config = &image.config.config;
     let workdir = args.rootfs.workdir.clone();
     let overrides = args.image_args.overrides(args.command(), workdir)?;
-    let process = images::process(&image.config, &overrides)?;
+    let mut process = images::process(&image.config, &overrides)?;
     let default_network = if rootless() { Mode::None } else { Mode::Bridge };
     if rootless() && args.network.network.is_none() && args.network.publish.is_empty() {
         eprintln!(
@@ -58,31 +58,25 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
     let text = |words: &[std::ffi::OsString]| words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
 
     rootfs::find_devices(&args.rootfs.devices)?; // they are looked up again at each start
-    // Planned once before anything is made, so that a contradiction between mounts leaves nothing behind.
-    let default_mounts = default_mounts(args, &namespaces.ipc);
-    rootfs::plan::plan(default_mounts.clone(), wished.mounts.clone())?;
+    let mut default_mounts = default_mounts(args, &namespaces.ipc);
     let other_name = other_host_name(root, &namespaces.uts, &network.mode)?;
     // An empty name is none, as in scripts that pass `--name "$NAME"`.
     let name = args.name.as_deref().filter(|name| !name.is_empty());
     let (container, description) = Container::create(root, name, |id, name| {
-        let hostname = match (&args.sharing.hostname, &other_name) {
-            (Some(hostname), _) | (None, Some(hostname)) => hostname.clone(),
-            (None, None) => id::short(id).to_string(),
-        };
-        let mut process = process.clone();
+        let hostname = args.sharing.hostname.clone().or(other_name);
+        let hostname = hostname.unwrap_or_else(|| id::short(id).to_string());
         process.set_env_default("HOSTNAME", &hostname);
         if args.tty {
             process.set_env_default("TERM", "xterm");
         }
         let files = Container::with_id(root, id).directory();
-        let mut defaults = default_mounts.clone();
-        defaults.extend(network::file_mounts(&files, &wished.mounts).into_iter().map(|mut mount| {
+        default_mounts.extend(network::file_mounts(&files, &wished.mounts).into_iter().map(|mut mount| {
             mount.idmap = namespaces.user_map.is_some(); // they are to be root's inside as well
             // As Docker has it: where the root is read-only, so are the files in it that the engine provides.
             if args.rootfs.read_only { mount.read_only() } else { mount }
         }));
-        let mounts = rootfs::plan::plan(defaults, wished.mounts.clone()).unwrap_or_default();
-        Description {
+        let mounts = rootfs::plan::plan(default_mounts, wished.mounts.clone())?;
+        Ok(Description {
             id: id.to_string(),
             name: name.to_string(),
             created: Timestamp::now().to_string(),
@@ -91,30 +85,30 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
             argv: text(&process.argv),
             env: text(&process.env),
             cwd: process.cwd.clone(),
-            user: overrides.user.clone().unwrap_or_else(|| config.user.clone()),
+            user: overrides.user.unwrap_or_else(|| config.user.clone()),
             terminal: args.tty,
             interactive: args.interactive,
             init: args.sharing.init,
             hostname,
             domainname: args.sharing.domainname.clone(),
-            namespaces: namespaces.clone(),
-            limits: limits.clone(),
+            namespaces,
+            limits,
             cgroup: args.cgroup.path(&root.cgroup(), id),
             device_rules: args.cgroup.device_cgroup_rule.iter().map(ToString::to_string).collect(),
             devices: args.rootfs.devices.iter().map(ToString::to_string).collect(),
-            layers: layers.clone(),
+            layers,
             diff_ids: image.diff_ids().to_vec(),
             mounts: mounts.iter().map(|mount| wished.save(mount)).collect(),
             read_only: args.rootfs.read_only,
-            network: network.clone(),
-            privileges: privileges.clone(),
-            labels: labels.clone(),
-            annotations: annotations.clone(),
-            exposed_ports: exposed.clone(),
+            network,
+            privileges,
+            labels,
+            annotations,
+            exposed_ports: exposed,
             stop_signal,
             stop_timeout: args.stop_timeout.or(config.stop_timeout).unwrap_or(10),
             auto_remove: args.rm,
-        }
+        })
     })?;
     wished.make_volumes(root).inspect_err(|_| drop(container.delete_with_volumes()))?;
     Ok((container, description))
