@@ -1,25 +1,20 @@
-//! What `run` and `create` share: the options, the image, the container on disk. And `minidocker create`.
+//! `minidocker create`, and what `run` does as well: the image, the container on disk.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use cgroups::CgroupArgs;
-use clap::{Args, ValueEnum};
-use images::{Image, ImageArgs, PullOptions, Reference, Store};
-use network::NetworkArgs;
-use rootfs::RootfsArgs;
+use clap::Args;
+use images::{Image, PullOptions, Reference, Store};
 
 use super::describe::describe;
+use super::options::{Options, Pull};
 use crate::container::{self, Container};
 use crate::demo;
 use crate::description::Description;
 use crate::format::say;
-use crate::privileges::PrivilegeArgs;
 use crate::root::Root;
-use crate::sharing::SharingArgs;
-use crate::volumes::VolumesFrom;
 
 /// Make a container of an image, to be started later.
 ///
@@ -37,99 +32,6 @@ pub fn run(root: &Root, args: &Create) -> Result<i32> {
     container.settle(); // made is all that it was to be
     say(container.id())?;
     Ok(0)
-}
-
-/// What a container is made of.
-#[derive(Args)]
-pub struct Options {
-    /// Remove the container when it ends
-    #[arg(long)]
-    pub(super) rm: bool,
-
-    /// Name of the container
-    #[arg(long, value_name = "NAME")]
-    pub(super) name: Option<String>,
-
-    /// Keep standard input open
-    #[arg(short, long)]
-    pub(super) interactive: bool,
-
-    /// Give it a terminal
-    #[arg(short, long)]
-    pub(super) tty: bool,
-
-    /// Anything to find it by later, KEY=VALUE
-    #[arg(short, long = "label", value_name = "KEY=VALUE")]
-    pub(super) labels: Vec<String>,
-
-    /// Anything that other tools are to know of it, KEY=VALUE
-    #[arg(long = "annotation", value_name = "KEY=VALUE")]
-    pub(super) annotations: Vec<String>,
-
-    /// The signal that asks it to stop, by name or number [default: the image's, else SIGTERM]
-    #[arg(long, value_name = "SIGNAL")]
-    pub(super) stop_signal: Option<String>,
-
-    /// Seconds that `stop` waits before it kills
-    #[arg(long, value_name = "SECONDS")]
-    pub(super) stop_timeout: Option<u64>,
-
-    /// When to pull the image
-    #[arg(long, value_name = "WHEN", default_value = "missing")]
-    pub(super) pull: Pull,
-
-    /// Write the container's id to this file
-    #[arg(long, value_name = "FILE")]
-    pub(super) cidfile: Option<PathBuf>,
-
-    /// Mount what another container has of volumes, on the same places
-    #[arg(long, value_name = "CONTAINER[:ro]")]
-    pub(super) volumes_from: Vec<VolumesFrom>,
-
-    /// Who keeps volumes; there is local only
-    #[arg(long, value_name = "DRIVER", value_parser = ["local"])]
-    pub(super) volume_driver: Option<String>,
-
-    #[command(flatten)]
-    pub(super) image_args: ImageArgs,
-    #[command(flatten)]
-    pub(super) rootfs: RootfsArgs,
-    #[command(flatten)]
-    pub(super) network: NetworkArgs,
-    #[command(flatten)]
-    pub(super) cgroup: CgroupArgs,
-    #[command(flatten)]
-    pub(super) privileges: PrivilegeArgs,
-    #[command(flatten)]
-    pub(super) sharing: SharingArgs,
-
-    /// The image, and a command with its arguments in place of the image's
-    // One list, so that whatever follows the image is the command's own, flags included.
-    #[arg(trailing_var_arg = true, required = true, value_names = ["IMAGE", "COMMAND"])]
-    pub(super) words: Vec<String>,
-}
-
-impl Options {
-    /// The image's name.
-    pub(super) fn image(&self) -> &str {
-        &self.words[0] // required
-    }
-
-    /// The command in place of the image's own.
-    pub(super) fn command(&self) -> &[String] {
-        &self.words[1..]
-    }
-}
-
-/// When to pull.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Pull {
-    /// Before every run.
-    Always,
-    /// If the image is not there.
-    Missing,
-    /// Not at all.
-    Never,
 }
 
 /// Makes the container that the options are for, on disk; nothing of it runs.

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use rootfs::{Mount, MountSource};
 use rustix::mount::MountAttrFlags;
 
-use super::create::Options;
+use super::options::Options;
 use crate::container::Container;
 use crate::description::Description;
 use crate::id;

@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod kill;
 pub mod load;
 pub mod logs;
+pub mod options;
 pub mod pause;
 pub mod port;
 pub mod ps;

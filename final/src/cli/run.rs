@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use namespaces::StartError;
 
-use super::create::{self, Options};
+use super::create;
+use super::options::Options;
 use crate::attach::{self, Attachment, End};
 use crate::format::say;
 use crate::monitor::Summoned;
