@@ -452,7 +452,10 @@ fn what_fails_leaves_no_volume() {
         refused(run(host, &["-v", "/data", "-v", "db:/data"], "true").assert(), 125, &["Duplicate mount point: /data"]);
         refused(run(host, &["-v", "/data", "-v", "/x:/proc/self"], "true").assert(), 125, &["/proc/self"]);
         let missing = host.work().join("missing");
+        let there = host.work().join("not missing");
+        fs::write(&there, "").expect("write a file");
         for wish in [
+            ["--cidfile".to_owned(), there.display().to_string()],
             ["--mount".to_owned(), format!("type=bind,src={},dst=/data", missing.display())],
             ["--device".to_owned(), missing.display().to_string()],
             ["-v".to_owned(), format!("{}:/data:rshared", host.work().display())],

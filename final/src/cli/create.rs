@@ -45,7 +45,7 @@ pub fn make(root: &Root, options: &Options) -> Result<(Container, Description)> 
     let image = find_image(&store, options)?;
     let (container, description) = describe(root, &store, &image, options)?;
     if let Some(path) = &options.cidfile {
-        write_cidfile(path, container.id()).inspect_err(|_| drop(container.delete()))?;
+        write_cidfile(path, container.id()).inspect_err(|_| drop(container.delete_with_volumes()))?;
     }
     Ok((container, description))
 }
