@@ -60,7 +60,10 @@ impl Choice {
             Some((choice, with, filter)) if (choice, *with) == (self, capabilities) => Ok(Some(filter.clone())),
             _ => {
                 let filter = self.compile(capabilities)?;
-                *last = filter.clone().map(|filter| (self.clone(), capabilities, filter));
+                // No filter, as with `exec --privileged`, is no reason to forget the one that the others have.
+                if let Some(filter) = &filter {
+                    *last = Some((self.clone(), capabilities, filter.clone()));
+                }
                 Ok(filter)
             }
         }

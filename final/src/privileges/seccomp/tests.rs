@@ -10,7 +10,7 @@ use super::compile::compile;
 use super::policy::{Action, Circumstances, Comparison, Condition, Policy};
 use super::syscall::{Architecture, NEWEST, Syscall};
 use super::table::TABLE;
-use super::{Choice, default, profile};
+use super::{Choice, LAST, default, profile};
 
 /// A call as a filter sees it, `struct seccomp_data`.
 #[derive(Clone, Copy, Debug)]
@@ -339,6 +339,14 @@ fn bad_profiles_are_refused_with_the_reason() {
     assert!(
         error(r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_NEW_LISTENER"]}"#).contains("flag")
     );
+}
+
+/// `exec --privileged` between two others does not make the second one compile again.
+#[test]
+fn no_filter_takes_no_filters_place() {
+    assert!(Choice::Default.filter(Capabilities::DEFAULT).unwrap().is_some());
+    assert!(Choice::Unconfined.filter(Capabilities::DEFAULT).unwrap().is_none());
+    assert!(matches!(&*LAST.lock().unwrap(), Some((Choice::Default, Capabilities::DEFAULT, _))));
 }
 
 #[test]
