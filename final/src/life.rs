@@ -1,12 +1,11 @@
 //! Stopping, signalling and removing containers, with a monitor or without one.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use namespaces::Exit;
 use nix::sys::signal::Signal;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::alive::{self, AliveLock};
@@ -14,9 +13,10 @@ use crate::attach;
 use crate::container::Container;
 use crate::description::Description;
 use crate::discard::Discarded;
-use crate::monitor::connection::{Connection, Silent};
+use crate::monitor::connection::{Silent, ask};
 use crate::monitor::finish;
 use crate::monitor::packet::Request;
+use crate::readable::readable;
 use crate::state::{State, process_started};
 use crate::status::{self, Status};
 
@@ -46,7 +46,7 @@ fn wake(description: &Description) {
 
 fn send_signal(container: &Container, number: i32) -> Result<()> {
     match status::of(container)? {
-        (Status::Running, _) => Connection::with(container)?.request(Request::Signal(number)).map(drop),
+        (Status::Running, _) => ask(container, Request::Signal(number)).map(drop),
         (Status::Unmonitored, state) => {
             let Some(process) = process(&state)? else { return Ok(()) };
             send(&process, number)
@@ -81,9 +81,8 @@ fn end(container: &Container, number: i32, timeout: Option<Duration>) -> Result<
 }
 
 fn end_monitored(container: &Container, number: i32, timeout: Option<Duration>) -> Result<()> {
-    let asked = Connection::with(container).and_then(|watch| watch.request(Request::Wait).map(|_| watch));
-    let watch = match asked {
-        Ok(watch) => watch.into_socket(),
+    let watch = match ask(container, Request::Wait) {
+        Ok(watch) => watch,
         Err(error) if error.is::<Silent>() => return Err(error),
         // Between the look at its state and this it may have ended by itself.
         Err(_) => return settled(container),
@@ -230,20 +229,5 @@ fn send(process: &OwnedFd, number: i32) -> Result<()> {
     match pidfd_send_signal(process, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error).context("send the signal"),
-    }
-}
-
-/// Waits until a descriptor is readable. `None` waits for ever.
-fn readable(fd: &impl AsFd, timeout: Option<Duration>) -> Result<bool> {
-    let end = timeout.map(|timeout| Instant::now() + timeout);
-    loop {
-        let rest = end.map(|end| end.saturating_duration_since(Instant::now()));
-        let rest = rest.map(|rest| Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: rest.subsec_nanos().into() });
-        match poll(&mut [PollFd::new(fd, PollFlags::IN)], rest.as_ref()) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error).context("wait"),
-        }
     }
 }

@@ -10,6 +10,7 @@
 //! | [`exec`] | another process in it |
 //! | [`container`], [`state`], [`status`], [`alive`], [`root`], [`id`] | containers on disk, and how they are |
 //! | [`life`], [`discard`] | stopping, signalling and removing containers |
+//! | [`readable`] | waiting for a descriptor, but not for ever |
 //! | [`streams`], [`terminal`] | standard streams, and a terminal |
 //! | [`attach`], [`raw_mode`] | the client's side of a connection with a monitor |
 //! | [`privileges`], [`user`] | what the process inside may do, and who it is |
@@ -36,6 +37,7 @@ mod life;
 mod monitor;
 mod privileges;
 mod raw_mode;
+mod readable;
 mod root;
 mod shared_memory;
 mod sharing;

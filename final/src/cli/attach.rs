@@ -6,7 +6,7 @@ use namespaces::StartError;
 
 use crate::attach::{self, Attachment, End};
 use crate::container::Container;
-use crate::monitor::connection::Connection;
+use crate::monitor::connection::ask;
 use crate::monitor::packet::Request;
 use crate::root::Root;
 use crate::status::{self, Status};
@@ -36,10 +36,7 @@ pub fn run(root: &Root, args: &Attach) -> Result<i32> {
     }
     let description = container.description()?;
     let input = description.interactive && !args.no_stdin;
-    let asked = Connection::with(&container).and_then(|monitor| {
-        monitor.request(Request::Attach { input, output: true })?;
-        Ok(monitor.into_socket())
-    });
+    let asked = ask(&container, Request::Attach { input, output: true });
     let monitor = asked.with_context(|| format!("cannot attach to {name}"))?;
     let signals = attach::hold_signals()?;
     let attachment = Attachment { input, terminal: description.terminal, forward_signals: args.sig_proxy };

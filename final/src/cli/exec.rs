@@ -10,7 +10,7 @@ use namespaces::failure::{CANNOT_EXECUTE, ENGINE_FAILED};
 use crate::attach::{self, Attachment, End};
 use crate::container::Container;
 use crate::exec::{ExecDescription, REFUSED};
-use crate::monitor::connection::Connection;
+use crate::monitor::connection::ask;
 use crate::monitor::packet::Request;
 use crate::raw_mode::window_size;
 use crate::root::Root;
@@ -68,10 +68,7 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
         terminal: args.tty.then(window_size),
         privileged: args.privileged,
     };
-    let asked = Connection::with(&container).and_then(|monitor| {
-        monitor.request(Request::Exec(Box::new(exec)))?;
-        Ok(monitor.into_socket())
-    });
+    let asked = ask(&container, Request::Exec(Box::new(exec)));
     let monitor = asked.map_err(|error| explained(error, &container, name))?;
     if args.detach {
         return Ok(0);

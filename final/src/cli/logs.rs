@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::container::Container;
 use crate::monitor::log::{FILE, Line};
+use crate::readable::readable;
 use crate::root::Root;
 use crate::status::{self, Status};
 
@@ -144,11 +145,7 @@ impl Following {
     /// Until something in the container's directory changes, and a second at the most: a monitor that is killed writes
     /// nothing.
     fn wait(&self) -> Result<()> {
-        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        match poll(&mut [PollFd::new(&self.changes, PollFlags::IN)], Some(&second)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error).context("wait for the log"),
-        }
+        readable(&self.changes, Some(Duration::from_secs(1))).context("wait for the log")?;
         while self.changes.read_events().is_ok_and(|events| !events.is_empty()) {}
         Ok(())
     }

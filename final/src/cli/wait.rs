@@ -7,7 +7,7 @@ use super::for_each;
 use crate::attach;
 use crate::container::Container;
 use crate::format::say;
-use crate::monitor::connection::Connection;
+use crate::monitor::connection::ask;
 use crate::monitor::packet::Request;
 use crate::root::Root;
 use crate::status::{self, Status};
@@ -36,11 +36,8 @@ fn until_end(root: &Root, name: &str) -> Result<i32> {
         }
         Status::Starting | Status::Running => {}
     }
-    let asked = Connection::with(&container).and_then(|monitor| {
-        monitor.request(Request::Wait)?;
-        attach::wait(&monitor.into_socket())
-    });
-    asked.or_else(|error| match status::of(&container) {
+    let told = ask(&container, Request::Wait).and_then(|monitor| attach::wait(&monitor));
+    told.or_else(|error| match status::of(&container) {
         // It ended between the two looks.
         Ok((Status::Exited, state)) => Ok(state.exit_code),
         _ => Err(error).with_context(|| format!("cannot wait for {name}")),

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
@@ -16,68 +15,52 @@ use super::address;
 use super::packet::{Packet, Request, receive_packet, send_packet};
 use crate::alive;
 use crate::container::Container;
+use crate::readable::readable;
 use crate::state;
 
 /// How long an answer may take: as long as two `exec`s that a process inside holds up, which the monitor gives up after ten
 /// seconds each.
 const ANSWER: Duration = Duration::from_secs(25);
 
-/// A connection with the monitor of a running container, over which one request is made.
-pub struct Connection {
-    socket: OwnedFd,
-    container: Container,
+/// Asks the monitor of a running container for something and waits for its answer. Gives the connection, for what comes
+/// after that.
+///
+/// # Errors
+/// What the request was refused with; [`Silent`] if the monitor does not answer, or so many are waiting for it already that
+/// no further one can.
+pub fn ask(container: &Container, request: Request) -> Result<OwnedFd> {
+    let monitor = connected(container)?;
+    send_packet(monitor.as_fd(), &Packet::Request(request))?;
+    if !readable(&monitor, Some(ANSWER)).context("wait for the monitor")? {
+        return Err(silent(container));
+    }
+    started(&monitor).map(|()| monitor)
 }
 
-impl Connection {
-    /// Connects.
-    ///
-    /// # Errors
-    /// [`Silent`] if the monitor is stopped, or so many are waiting for it already that no further one can.
-    pub fn with(container: &Container) -> Result<Connection> {
-        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let directory = File::open(container.directory()).context("open the container's directory")?;
-        let connection = Connection { socket, container: container.clone() };
-        if let Some(pid) = alive::holder(&container.directory()).filter(|pid| state::is_stopped(*pid)) {
-            return Err(Silent { pid }.into());
-        }
-        set_socket_timeout(&connection.socket, Timeout::Send, Some(ANSWER)).context("limit the wait")?;
-        match connect(&connection.socket, &address(&directory)?) {
-            Err(Errno::AGAIN) => Err(connection.silent()),
-            connected => connected.context("connect with the container's monitor").map(|()| connection),
-        }
+fn connected(container: &Container) -> Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let directory = File::open(container.directory()).context("open the container's directory")?;
+    if let Some(pid) = alive::holder(&container.directory()).filter(|pid| state::is_stopped(*pid)) {
+        return Err(Silent { pid }.into());
     }
-
-    /// Makes the request and waits for the answer: the pid that it is about, or the error that it was refused with.
-    pub fn request(&self, request: Request) -> Result<i32> {
-        send_packet(self.socket.as_fd(), &Packet::Request(request))?;
-        let patience = Timespec { tv_sec: ANSWER.as_secs() as i64, tv_nsec: 0 };
-        loop {
-            match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&patience)) {
-                Ok(0) => return Err(self.silent()),
-                Ok(_) => return started(&self.socket),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error).context("wait for the monitor"),
-            }
-        }
-    }
-
-    /// The socket, for what comes after the answer.
-    pub fn into_socket(self) -> OwnedFd {
-        self.socket
-    }
-
-    fn silent(&self) -> anyhow::Error {
-        match alive::holder(&self.container.directory()) {
-            Some(pid) => Silent { pid }.into(),
-            None => anyhow::anyhow!("the monitor was killed"),
-        }
+    set_socket_timeout(&socket, Timeout::Send, Some(ANSWER)).context("limit the wait")?;
+    match connect(&socket, &address(&directory)?) {
+        Err(Errno::AGAIN) => Err(silent(container)),
+        connected => connected.context("connect with the container's monitor").map(|()| socket),
     }
 }
 
-/// Waits for the first answer of a monitor: the pid of the process, or the error that kept it from running.
-pub fn started(monitor: &OwnedFd) -> Result<i32> {
+fn silent(container: &Container) -> anyhow::Error {
+    match alive::holder(&container.directory()) {
+        Some(pid) => Silent { pid }.into(),
+        None => anyhow::anyhow!("the monitor was killed"),
+    }
+}
+
+/// Waits for the first answer of a monitor: that the process runs, or the error that kept it from that.
+pub fn started(monitor: &OwnedFd) -> Result<()> {
     match receive_packet(monitor.as_fd()).context("listen to the monitor")? {
-        Some(Packet::Started(pid)) => Ok(pid),
+        Some(Packet::Started(_)) => Ok(()),
         Some(Packet::Failed(error)) => Err(error.into()),
         Some(_) => bail!("the monitor answered something else"),
         None => bail!("the monitor was killed"),
