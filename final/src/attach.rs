@@ -23,15 +23,6 @@ pub struct Attachment {
     pub forward_signals: bool,
 }
 
-/// How an attachment ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The process has ended with this status.
-    Exited(i32),
-    /// The user left with Ctrl-P Ctrl-Q; the process goes on.
-    Detached,
-}
-
 /// Waits for the end of the process, whose output is not wanted.
 pub fn wait(monitor: &OwnedFd) -> Result<i32> {
     loop {
@@ -52,8 +43,9 @@ pub fn hold_signals() -> Result<HeldSignals> {
     namespaces::wait::hold_signals().map(HeldSignals)
 }
 
-/// Carries input, output and signals until the process ends.
-pub fn attach(monitor: &OwnedFd, signals: &HeldSignals, attachment: Attachment) -> Result<End> {
+/// Carries input, output and signals until the process ends, and gives its exit status; 0 if the user left it with Ctrl-P
+/// Ctrl-Q, and it goes on.
+pub fn attach(monitor: &OwnedFd, signals: &HeldSignals, attachment: Attachment) -> Result<i32> {
     let raw = if attachment.terminal && attachment.input { RawMode::enter()? } else { None };
     let connection = Connection {
         monitor,
@@ -63,9 +55,9 @@ pub fn attach(monitor: &OwnedFd, signals: &HeldSignals, attachment: Attachment) 
         keys: Keys::default(),
         interrupts: 0,
     };
-    let end = connection.serve(signals);
+    let status = connection.serve(signals);
     drop(raw);
-    end
+    status
 }
 
 struct Connection<'a> {
@@ -84,7 +76,7 @@ const PATIENCE: u32 = 3;
 const BROKEN_PIPE: i32 = 128 + Signal::SIGPIPE as i32;
 
 impl Connection<'_> {
-    fn serve(mut self, signals: &HeldSignals) -> Result<End> {
+    fn serve(mut self, signals: &HeldSignals) -> Result<i32> {
         let stdin = io::stdin();
         loop {
             let mut fds = vec![
@@ -103,14 +95,14 @@ impl Connection<'_> {
                 self.pass_signals(signals)?;
             }
             if ready.get(2) == Some(&true) && self.pass_input(&stdin)? {
-                return Ok(End::Detached);
+                return Ok(0);
             }
             if ready[0] {
                 match receive_packet(self.monitor.as_fd()).context("listen to the monitor")? {
                     Some(Packet::Output(bytes)) => self.print(&mut io::stdout(), &bytes)?,
                     Some(Packet::ErrorOutput(bytes)) => self.print(&mut io::stderr(), &bytes)?,
-                    Some(Packet::Exited(_)) if self.unread => return Ok(End::Exited(BROKEN_PIPE)),
-                    Some(Packet::Exited(code)) => return Ok(End::Exited(code)),
+                    Some(Packet::Exited(_)) if self.unread => return Ok(BROKEN_PIPE),
+                    Some(Packet::Exited(code)) => return Ok(code),
                     Some(_) => {}
                     None => bail!("the container's monitor was killed: the container may go on (minidocker ps)"),
                 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use namespaces::StartError;
 
-use crate::attach::{self, Attachment, End};
+use crate::attach::{self, Attachment};
 use crate::container::Container;
 use crate::monitor::connection::ask;
 use crate::monitor::packet::Request;
@@ -40,8 +40,5 @@ pub fn run(root: &Root, args: &Attach) -> Result<i32> {
     let monitor = asked.with_context(|| format!("cannot attach to {name}"))?;
     let signals = attach::hold_signals()?;
     let attachment = Attachment { input, terminal: description.terminal, forward_signals: args.sig_proxy };
-    match attach::attach(&monitor, &signals, attachment)? {
-        End::Exited(code) => Ok(code),
-        End::Detached => Ok(0),
-    }
+    attach::attach(&monitor, &signals, attachment)
 }

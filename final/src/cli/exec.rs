@@ -7,7 +7,7 @@ use clap::Args;
 use namespaces::StartError;
 use namespaces::failure::{CANNOT_EXECUTE, ENGINE_FAILED};
 
-use crate::attach::{self, Attachment, End};
+use crate::attach::{self, Attachment};
 use crate::container::Container;
 use crate::exec::{ExecDescription, REFUSED};
 use crate::monitor::connection::ask;
@@ -76,10 +76,7 @@ pub fn run(root: &Root, args: Exec) -> Result<i32> {
     // Not before: until its process runs, a signal means us, and a container that is stopped may keep us waiting.
     let signals = attach::hold_signals()?;
     let attachment = Attachment { input: interactive, terminal: args.tty, forward_signals: true };
-    match attach::attach(&monitor, &signals, attachment)? {
-        End::Exited(code) => Ok(code),
-        End::Detached => Ok(0),
-    }
+    attach::attach(&monitor, &signals, attachment)
 }
 
 fn refused(text: String) -> anyhow::Error {

@@ -8,7 +8,7 @@ use namespaces::StartError;
 
 use super::create;
 use super::options::Options;
-use crate::attach::{self, Attachment, End};
+use crate::attach::{self, Attachment};
 use crate::format::say;
 use crate::monitor::Summoned;
 use crate::monitor::connection::started;
@@ -58,10 +58,7 @@ pub fn run(root: &Root, args: Run, monitor: Summoned) -> Result<i32> {
         return Ok(0);
     };
     let attachment = Attachment { input: options.interactive, terminal, forward_signals: true };
-    match attach::attach(&monitor, &signals, attachment)? {
-        End::Exited(code) => Ok(code),
-        End::Detached => Ok(0),
-    }
+    attach::attach(&monitor, &signals, attachment)
 }
 
 /// Says which container an error is about, and keeps the exit status that it carries.

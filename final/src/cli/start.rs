@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::for_each;
 use super::run::named;
-use crate::attach::{self, Attachment, End};
+use crate::attach::{self, Attachment};
 use crate::container::{self, Container, mark_starting};
 use crate::format::say;
 use crate::life;
@@ -47,10 +47,7 @@ pub fn run(root: &Root, args: &Start) -> Result<i32> {
     let monitor = begin(root, name, wishes)?.with_context(|| format!("{name} is running already"))?;
     started(&monitor).map_err(|error| named(error, name))?;
     let attachment = Attachment { input, terminal: description.terminal, forward_signals: true };
-    match attach::attach(&monitor, &signals, attachment)? {
-        End::Exited(code) => Ok(code),
-        End::Detached => Ok(0),
-    }
+    attach::attach(&monitor, &signals, attachment)
 }
 
 /// Starts a container in the background. One that runs already is left.
