@@ -16,8 +16,8 @@ use crate::description::Description;
 use crate::privileges::sysctl::Sysctls;
 use crate::shared_memory::SharedMemory;
 use crate::sharing::{self, Sharing};
-use crate::streams::{EndsHandle, Pipes};
-use crate::terminal::{Terminal, WindowSize};
+use crate::streams::EndsHandle;
+use crate::terminal::{self, Terminal, WindowSize};
 use crate::user;
 use crate::volumes::{CopyUp, VolumeStore};
 
@@ -100,17 +100,9 @@ pub fn assemble(container: &Container, description: &Description, size: WindowSi
 
     // ANCHOR: engine
     // The engine's own: streams or a terminal, and privileges last.
-    let ends = if description.terminal {
-        let terminal = Terminal::new(size).with_console();
-        let ends = terminal.ends();
-        isolations.push(Box::new(terminal));
-        ends
-    } else {
-        let pipes = Pipes::new(description.interactive);
-        let ends = pipes.ends();
-        isolations.push(Box::new(pipes));
-        ends
-    };
+    let terminal = description.terminal.then(|| Terminal::new(size).with_console());
+    let (streams, ends) = terminal::streams(terminal, description.interactive);
+    isolations.push(streams);
     isolations.push(Box::new(user::privileges(description.privileges.clone(), &description.user)));
     // ANCHOR_END: engine
 

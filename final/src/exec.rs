@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::description::Description;
 use crate::privileges::{PrivilegeArgs, Settings};
-use crate::streams::{EndsHandle, Pipes};
-use crate::terminal::{Terminal, WindowSize};
+use crate::streams::EndsHandle;
+use crate::terminal::{self, Terminal, WindowSize};
 use crate::user;
 
 /// How long a process may take to stand in the container: a millisecond, if nobody inside stops it. The monitor does nothing
@@ -64,20 +64,8 @@ pub fn assemble(exec: &ExecDescription, container: &Description, init: Pid) -> R
         }
         isolations.push(Box::new(Join::new(group)));
     }
-    let ends = match exec.terminal {
-        Some(size) => {
-            let terminal = Terminal::new(size);
-            let ends = terminal.ends();
-            isolations.push(Box::new(terminal));
-            ends
-        }
-        None => {
-            let pipes = Pipes::new(exec.interactive);
-            let ends = pipes.ends();
-            isolations.push(Box::new(pipes));
-            ends
-        }
-    };
+    let (streams, ends) = terminal::streams(exec.terminal.map(Terminal::new), exec.interactive);
+    isolations.push(streams);
     let user = exec.user.as_deref().unwrap_or(&container.user);
     isolations.push(Box::new(user::privileges(settings(exec, container)?, user)));
     Ok((Container::new(process, isolations, network::undo).patience(PATIENCE), ends))

@@ -15,7 +15,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::termios::{Winsize, tcsetwinsize};
 use serde::{Deserialize, Serialize};
 
-use crate::streams::{EndsHandle, Stream};
+use crate::streams::{EndsHandle, Pipes, Stream};
 
 /// What `fstatfs(2)` says of a devpts, `linux/magic.h`.
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
@@ -52,6 +52,21 @@ impl Terminal {
     /// Our end, once the container stands.
     pub fn ends(&self) -> EndsHandle {
         Rc::clone(&self.ends)
+    }
+}
+
+/// The isolation that gives a process its streams, a terminal or else pipes, and where our ends of them will be found.
+pub fn streams(terminal: Option<Terminal>, interactive: bool) -> (Box<dyn Isolation>, EndsHandle) {
+    match terminal {
+        Some(terminal) => {
+            let ends = terminal.ends();
+            (Box::new(terminal), ends)
+        }
+        None => {
+            let pipes = Pipes::new(interactive);
+            let ends = pipes.ends();
+            (Box::new(pipes), ends)
+        }
     }
 }
 
