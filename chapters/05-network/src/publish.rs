@@ -12,7 +12,7 @@
 //! The spellings are Docker's (`docker run --help`, *Publish a container's port(s) to the host*).
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -85,21 +85,26 @@ impl Port {
     pub fn parse(text: &str) -> Result<Vec<Port>> {
         parse(text).with_context(|| format!("invalid published port {text:?}"))
     }
+
+    /// Where it is published: `0.0.0.0:8080`, `[::1]:8080`.
+    pub fn outside(&self) -> SocketAddr {
+        SocketAddr::new(self.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), self.host_port)
+    }
+
+    /// Where it leads: `80/tcp`.
+    pub fn inside(&self) -> String {
+        format!("{}/{}", self.container_port, self.protocol)
+    }
 }
 
-/// As `docker port` and `docker ps` print it: `0.0.0.0:8080->80/tcp`.
+/// As `docker ps` prints it: `0.0.0.0:8080->80/tcp`.
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host_ip {
-            None => write!(f, "0.0.0.0:")?,
-            Some(IpAddr::V4(ip)) => write!(f, "{ip}:")?,
-            Some(IpAddr::V6(ip)) => write!(f, "[{ip}]:")?,
-        }
-        write!(f, "{}", self.host_port)?;
+        write!(f, "{}", self.outside())?;
         if self.host_port_end != self.host_port {
             write!(f, "-{}", self.host_port_end)?;
         }
-        write!(f, "->{}/{}", self.container_port, self.protocol)
+        write!(f, "->{}", self.inside())
     }
 }
 

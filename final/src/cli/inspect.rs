@@ -244,10 +244,9 @@ fn mounts(description: &Description) -> Vec<Value> {
 fn bindings(ports: &[network::Port], host_port: impl Fn(&network::Port) -> String) -> Value {
     let mut bindings: Map<String, Value> = Map::new();
     for port in ports {
-        let key = format!("{}/{}", port.container_port, port.protocol);
         let host_ip = port.host_ip.map(|address| address.to_string()).unwrap_or_default();
         let binding = json!({ "HostIp": host_ip, "HostPort": host_port(port) });
-        if let Value::Array(list) = bindings.entry(key).or_insert_with(|| json!([])) {
+        if let Value::Array(list) = bindings.entry(port.inside()).or_insert_with(|| json!([])) {
             list.push(binding);
         }
     }

@@ -1,7 +1,5 @@
 //! `minidocker port`.
 
-use std::net::IpAddr;
-
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use network::Port as Published;
@@ -29,7 +27,7 @@ pub fn run(root: &Root, args: &Port) -> Result<i32> {
     let published: &[Published] = if status.is_running() { &state.endpoint.ports } else { &[] };
     let Some(wanted) = &args.port else {
         for port in published {
-            say(format!("{}/{} -> {}", port.container_port, port.protocol, outside(port)))?;
+            say(format!("{} -> {}", port.inside(), port.outside()))?;
         }
         return Ok(0);
     };
@@ -40,15 +38,6 @@ pub fn run(root: &Root, args: &Port) -> Result<i32> {
         .filter(|port| port.container_port == number && port.protocol.to_string() == protocol)
         .collect();
     ensure!(!found.is_empty(), "no public port '{wanted}' published for {}", args.container);
-    found.into_iter().try_for_each(|port| say(outside(port)))?;
+    found.into_iter().try_for_each(|port| say(port.outside()))?;
     Ok(0)
-}
-
-/// `0.0.0.0:8080`, `[::1]:8080`.
-fn outside(port: &Published) -> String {
-    match port.host_ip {
-        None => format!("0.0.0.0:{}", port.host_port),
-        Some(IpAddr::V4(address)) => format!("{address}:{}", port.host_port),
-        Some(IpAddr::V6(address)) => format!("[{address}]:{}", port.host_port),
-    }
 }

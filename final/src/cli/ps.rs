@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use clap::Args;
-use network::Port;
 
 use crate::container::Container;
 use crate::description::Description;
@@ -118,20 +117,10 @@ fn ports(description: &Description, state: &State, status: Status) -> String {
         return String::new();
     }
     let published = &state.endpoint.ports;
-    let mut texts: Vec<String> = published.iter().map(port_text).collect();
-    let is_published =
-        |exposed: &str| published.iter().any(|port| format!("{}/{}", port.container_port, port.protocol) == exposed);
+    let mut texts: Vec<String> = published.iter().map(ToString::to_string).collect();
+    let is_published = |exposed: &str| published.iter().any(|port| port.inside() == exposed);
     texts.extend(description.exposed_ports.iter().filter(|exposed| !is_published(exposed)).cloned());
     texts.join(", ")
-}
-
-fn port_text(port: &Port) -> String {
-    let host = match port.host_ip {
-        None => "0.0.0.0".into(),
-        Some(std::net::IpAddr::V6(address)) => format!("[{address}]"),
-        Some(address) => address.to_string(),
-    };
-    format!("{host}:{}->{}/{}", port.host_port, port.container_port, port.protocol)
 }
 
 #[cfg(test)]
