@@ -30,7 +30,6 @@ const PARTIAL: &str = ".partial-";
 #[derive(Clone, Debug)]
 pub struct LayerStore {
     directory: PathBuf,
-    options: UnpackOptions,
     durable: bool,
 }
 
@@ -52,14 +51,9 @@ impl LayerStore {
             .mode(0o700)
             .create(&directory)
             .with_context(|| format!("create the layer store {}", directory.display()))?;
-        let store = LayerStore { directory, options: UnpackOptions::default(), durable: true };
+        let store = LayerStore { directory, durable: true };
         store.sweep();
         Ok(store)
-    }
-
-    /// The same store with other bounds.
-    pub fn with_options(self, options: UnpackOptions) -> LayerStore {
-        LayerStore { options, ..self }
     }
 
     /// The same store without waiting for the disk after each layer: for one that ends with its program.
@@ -95,7 +89,7 @@ impl LayerStore {
         check: impl FnOnce(&Unpacked) -> Result<()>,
     ) -> Result<(Unpacked, PathBuf)> {
         let partial = Partial::new(&self.directory)?;
-        let unpacked = unpack_compressed(layer, &partial.path.join("diff"), &self.options)?;
+        let unpacked = unpack_compressed(layer, &partial.path.join("diff"), &UnpackOptions::default())?;
         check(&unpacked)?;
         let path = self.path(&unpacked.diff_id);
         partial
