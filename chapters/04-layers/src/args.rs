@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::compressed::unpack_compressed;
+use crate::ids::beside;
 use crate::isolation::Layers;
 use crate::overlay::Upper;
 use crate::remove::{random_name, remove_tree};
@@ -52,11 +53,7 @@ impl LayerArgs {
                 make_directory(upper)?;
                 let upper = absolute(upper)?;
                 // On the same file system: the kernel moves finished copies from one to the other.
-                let name = upper.file_name().context("the root directory cannot be the upper directory")?;
-                let mut work = std::ffi::OsString::from(".");
-                work.push(name);
-                work.push(".work");
-                let work = upper.with_file_name(work);
+                let work = beside(&upper, "work")?.context("the root directory cannot be the upper directory")?;
                 make_directory(&work)?;
                 Upper { upper, work, volatile: false }
             }

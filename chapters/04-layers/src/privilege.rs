@@ -3,7 +3,7 @@
 //! Layers are written by root: files of many owners, devices, attributes that only root may set. An ordinary user makes of
 //! the same tar a tree of which everything is the user's own. In a user namespace, where the user is root, it looks right.
 
-use std::fs;
+use namespaces::id_map;
 
 /// Whether files get the owners that the archive names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,5 @@ pub(crate) fn is_portable(name: &[u8]) -> bool {
 
 /// How many user ids this user namespace maps.
 fn mapped_ids() -> u64 {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
+    id_map::own("uid_map").iter().map(|line| u64::from(line.count)).sum()
 }
