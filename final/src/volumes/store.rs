@@ -183,7 +183,8 @@ impl VolumeStore {
             return Vec::new(); // as a rule: then nobody needs to be waited for
         }
         let Ok(_lease) = self.lock(FlockOperation::LockExclusive) else { return Vec::new() };
-        let unused = names.iter().filter(|name| self.users(name).is_ok_and(|users| users.is_empty()));
+        let Ok(used) = self.used() else { return Vec::new() };
+        let unused = names.iter().filter(|name| !used.contains(name));
         unused.filter_map(|name| self.discard(name).ok()).collect()
     }
 
