@@ -156,6 +156,10 @@ impl Container {
         if what.is_empty() || !what.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(unknown());
         }
+        let whole = Container::with_id(root, what);
+        if id::is_id(what) && whole.directory().is_dir() {
+            return Ok(whole);
+        }
         let mut found = Container::all(root)?;
         found.retain(|container| container.id.starts_with(what));
         match found.len() {
