@@ -1,11 +1,11 @@
 //! `minidocker pause` and `unpause`.
 
 use anyhow::{Context, Result, ensure};
+use cgroups::{Group, freezer};
 use clap::Args;
 
 use super::for_each;
 use crate::container::Container;
-use crate::description::Description;
 use crate::format::say;
 use crate::root::Root;
 use crate::status;
@@ -29,16 +29,14 @@ pub struct Unpause {
 /// Carries `pause` out. The kernel remembers it, in the cgroup: whoever looks there knows, and no monitor is needed.
 pub fn pause(root: &Root, args: &Pause) -> Result<i32> {
     for_each(&args.containers, |name| {
-        let description = running(root, name)?;
-        ensure!(!status::is_paused(&description), "container {name} is already paused");
-        let frozen = match cgroups::Group::find(&description.cgroup)?.is_nowhere() {
-            true => Err(anyhow::anyhow!(
-                "it has no cgroup of its own to be stopped by (it takes root, or a cgroup that was delegated: \
-                 systemd-run --user --scope -p Delegate=yes COMMAND)"
-            )),
-            false => cgroups::freeze(&description.cgroup),
-        };
-        frozen.with_context(|| format!("cannot pause {name}"))?;
+        let group = running(root, name)?;
+        ensure!(!freezer::is_frozen(&group), "container {name} is already paused");
+        ensure!(
+            !group.is_nowhere(),
+            "cannot pause {name}: it has no cgroup of its own to be stopped by (it takes root, or a cgroup that was \
+             delegated: systemd-run --user --scope -p Delegate=yes COMMAND)"
+        );
+        freezer::freeze(&group).with_context(|| format!("cannot pause {name}"))?;
         say(name)
     })
 }
@@ -46,15 +44,16 @@ pub fn pause(root: &Root, args: &Pause) -> Result<i32> {
 /// Carries `unpause` out.
 pub fn unpause(root: &Root, args: &Unpause) -> Result<i32> {
     for_each(&args.containers, |name| {
-        let description = running(root, name)?;
-        ensure!(status::is_paused(&description), "container {name} is not paused");
-        cgroups::thaw(&description.cgroup).with_context(|| format!("cannot unpause {name}"))?;
+        let group = running(root, name)?;
+        ensure!(freezer::is_frozen(&group), "container {name} is not paused");
+        freezer::thaw(&group).with_context(|| format!("cannot unpause {name}"))?;
         say(name)
     })
 }
 
-fn running(root: &Root, name: &str) -> Result<Description> {
+/// The cgroup of a container that runs.
+fn running(root: &Root, name: &str) -> Result<Group> {
     let container = Container::find(root, name)?;
     ensure!(status::of(&container)?.0.is_running(), "container {name} is not running");
-    container.description()
+    Group::find(&container.description()?.cgroup)
 }
