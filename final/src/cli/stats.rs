@@ -80,18 +80,19 @@ pub fn run(root: &Root, args: &Stats) -> Result<i32> {
 
 fn look(root: &Root, args: &Stats) -> Result<Vec<Sample>> {
     let named = !args.containers.is_empty();
-    let mut samples = Vec::new();
-    let mut found = match named {
+    let found: Vec<Container> = match named {
         // One that is removed while we watch drops out of the picture.
         true => args.containers.iter().filter_map(|name| Container::find(root, name).ok()).collect(),
         false => Container::all(root)?,
     };
     ensure!(!named || !found.is_empty(), "none of these containers is there any more");
+    let described = found.into_iter().filter_map(|container| Some((container.description().ok()?, container)));
+    let mut found: Vec<(Description, Container)> = described.collect();
     if !named {
-        found.sort_by_cached_key(|container| container.description().map(|description| description.created).ok());
+        found.sort_by(|(one, _), (other, _)| one.created.cmp(&other.created));
     }
-    for container in found {
-        let Ok(description) = container.description() else { continue };
+    let mut samples = Vec::new();
+    for (description, container) in found {
         let Ok((status, state)) = status::of(&container) else { continue };
         if !status.is_running() && !args.all && !named {
             continue;
