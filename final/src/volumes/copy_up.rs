@@ -6,6 +6,7 @@
 //! step, the next start throws the part away and begins again; killed after it, the next start moves the rest. What another
 //! container has written meanwhile stays: nothing is replaced.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -152,7 +153,8 @@ impl Fill {
 fn move_over(filling: BorrowedFd<'_>, data: OwnedFd) -> Result<()> {
     let whole = open_directory(filling, "whole")?;
     let attributes = layers::Attributes::of(whole.as_fd())?; // now: what is moved out changes the time
-    for name in names(whole.as_fd())? {
+    // All of them before one is moved: what a directory tells that is changed meanwhile is anybody's guess (readdir(3)).
+    for name in names(whole.as_fd())?.collect::<Result<Vec<CString>>>()? {
         match renameat_with(&whole, &*name, &data, &*name, RenameFlags::NOREPLACE) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error).with_context(|| format!("move {name:?} into the volume")),
@@ -177,16 +179,11 @@ fn exists(directory: BorrowedFd<'_>, name: &str) -> Result<bool> {
 }
 
 fn is_empty(directory: BorrowedFd<'_>) -> Result<bool> {
-    Ok(names(directory)?.is_empty())
+    Ok(names(directory)?.next().transpose()?.is_none())
 }
 
-fn names(directory: BorrowedFd<'_>) -> Result<Vec<std::ffi::CString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory).context("read a directory")? {
-        let name = entry.context("read a directory")?.file_name().to_owned();
-        if !matches!(name.to_bytes(), b"." | b"..") {
-            names.push(name);
-        }
-    }
-    Ok(names)
+fn names(directory: BorrowedFd<'_>) -> Result<impl Iterator<Item = Result<CString>>> {
+    let entries = Dir::read_from(directory).context("read a directory")?;
+    let names = entries.map(|entry| Ok(entry.context("read a directory")?.file_name().to_owned()));
+    Ok(names.filter(|name| !name.as_ref().is_ok_and(|name| matches!(name.to_bytes(), b"." | b".."))))
 }
