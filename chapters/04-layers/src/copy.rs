@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, major, minor, openat, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 
 use crate::entry::{Entry, EntryKind, Timestamp};
 use crate::privilege::{OverlayXattrs, Owners};
@@ -31,7 +31,7 @@ pub fn copy_tree(from: BorrowedFd<'_>, to: OwnedFd) -> Result<()> {
         let id = (found.stat.st_dev, found.stat.st_ino);
         if found.kind() != FileType::Directory && found.stat.st_nlink > 1 {
             if let Some((first, name)) = first_names.get(&id) {
-                return tree.hard_link(parent, found.name, (first, name), mtime(&found.stat));
+                return tree.hard_link(parent, found.name, (first, name), Timestamp::of(&found.stat));
             }
             first_names.insert(id, (parent.to_owned(), found.name.to_owned()));
         }
@@ -48,7 +48,8 @@ pub struct Attributes(Entry);
 impl Attributes {
     /// Those of this directory.
     pub fn of(directory: BorrowedFd<'_>) -> Result<Attributes> {
-        let mut entry = entry(&fstat(directory).context("look at the directory")?);
+        let stat = fstat(directory).context("look at the directory")?;
+        let mut entry = Entry::of(&stat).context("a socket is no directory")?;
         entry.xattrs = xattrs_of(directory, ".".as_ref(), None)?;
         Ok(Attributes(entry))
     }
@@ -62,11 +63,10 @@ impl Attributes {
 }
 
 fn put(tree: &mut Tree, parent: &Path, found: &Found<'_>) -> Result<()> {
-    let mut entry = entry(&found.stat);
-    entry.xattrs = found.xattrs()?;
-    match found.kind() {
-        FileType::Directory => tree.directory(parent, found.name, &entry),
-        FileType::RegularFile => {
+    let Some(entry) = found.entry()? else { return Ok(()) };
+    match entry.kind {
+        EntryKind::Directory => tree.directory(parent, found.name, &entry),
+        EntryKind::File => {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let mut file = File::from(openat(found.dir, found.name, flags, Mode::empty()).context("open it")?);
             tree.file(parent, found.name, &entry, |copy| {
@@ -75,32 +75,12 @@ fn put(tree: &mut Tree, parent: &Path, found: &Found<'_>) -> Result<()> {
                 io::copy(&mut file, &mut copy).map(drop).context("copy it")
             })
         }
-        FileType::Symlink => {
-            entry.link = readlinkat(found.dir, found.name, Vec::new()).context("read the link")?.into_bytes();
-            tree.symlink(parent, found.name, &entry)
+        EntryKind::Symlink => tree.symlink(parent, found.name, &entry),
+        EntryKind::Fifo | EntryKind::CharDevice(..) | EntryKind::BlockDevice(..) => {
+            tree.node(parent, found.name, &entry)
         }
-        FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice => tree.node(parent, found.name, &entry),
-        FileType::Socket | FileType::Unknown => Ok(()),
+        EntryKind::HardLink => Ok(()), // no file is one by itself
     }
-}
-
-/// What an archive would say of this file.
-fn entry(stat: &Stat) -> Entry {
-    let device = (major(stat.st_rdev), minor(stat.st_rdev));
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => EntryKind::Directory,
-        FileType::Symlink => EntryKind::Symlink,
-        FileType::CharacterDevice => EntryKind::CharDevice(device.0, device.1),
-        FileType::BlockDevice => EntryKind::BlockDevice(device.0, device.1),
-        FileType::Fifo => EntryKind::Fifo,
-        _ => EntryKind::File,
-    };
-    let (mode, uid, gid) = (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
-    Entry { kind, mode, uid, gid, mtime: mtime(stat), ..Entry::empty() }
-}
-
-fn mtime(stat: &Stat) -> Timestamp {
-    Timestamp { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 }
 }
 
 #[cfg(test)]

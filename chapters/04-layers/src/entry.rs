@@ -12,6 +12,7 @@
 use std::io::{self, Read};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{FileType, Stat, major, minor};
 use tar::Header;
 
 use crate::header::{is_intact, kind_of, number, size_of, unsigned};
@@ -95,7 +96,31 @@ struct Extensions {
     link: Option<Vec<u8>>,
 }
 
+impl Timestamp {
+    /// When a file was last modified.
+    pub(crate) fn of(stat: &Stat) -> Timestamp {
+        Timestamp { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 }
+    }
+}
+
 impl Entry {
+    /// What there is to say of a file without looking into it; `None` of a socket, which means nothing without its process.
+    pub(crate) fn of(stat: &Stat) -> Option<Entry> {
+        let (major, minor) = (major(stat.st_rdev), minor(stat.st_rdev));
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => EntryKind::File,
+            FileType::Directory => EntryKind::Directory,
+            FileType::Symlink => EntryKind::Symlink,
+            FileType::Fifo => EntryKind::Fifo,
+            FileType::CharacterDevice => EntryKind::CharDevice(major, minor),
+            FileType::BlockDevice => EntryKind::BlockDevice(major, minor),
+            FileType::Socket | FileType::Unknown => return None,
+        };
+        let (mode, uid, gid) = (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
+        let size = if kind == EntryKind::File { stat.st_size as u64 } else { 0 };
+        Some(Entry { kind, mode, uid, gid, mtime: Timestamp::of(stat), size, ..Entry::empty() })
+    }
+
     /// An empty file without a name, from the beginning of time: all else is said by who makes one.
     pub(crate) fn empty() -> Entry {
         let mtime = Timestamp::default();

@@ -9,12 +9,12 @@ use std::io::{BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use rustix::fs::{FileType, Mode, OFlags, major, minor, openat, readlinkat};
+use anyhow::{Context, Result, ensure};
+use rustix::fs::{Mode, OFlags, openat};
 
 use crate::below::{Before, Below};
 use crate::digest::{Digest, Hashing};
-use crate::entry::{Entry, EntryKind, Timestamp};
+use crate::entry::{Entry, EntryKind};
 use crate::name::{is_reserved, opaque_marker_of, whiteout_of};
 use crate::notes::Notes;
 use crate::unpack::Contents;
@@ -95,10 +95,14 @@ impl<W: Write> Packer<W> {
         if found.is_whiteout() {
             return self.marker(&found.path.with_file_name(whiteout_of(found.name)));
         }
-        let Some(mut entry) = describe(found)? else {
+        let Some(mut entry) = found.entry()? else {
             // What the socket took the place of is gone all the same.
             return before.map_or(Ok(()), |_| self.marker(&found.path.with_file_name(whiteout_of(found.name))));
         };
+        entry.name = found.path.as_os_str().as_bytes().to_vec();
+        if entry.kind == EntryKind::Directory {
+            entry.name.push(b'/');
+        }
         if let Some(note) = self.notes.take(found.path, entry.kind) {
             (entry.uid, entry.gid) = (note.uid, note.gid);
             entry.xattrs.extend(note.xattrs);
@@ -161,40 +165,4 @@ impl<W: Write> Packer<W> {
         let (diff_id, tar_size) = hashing.finish();
         Ok(Packed { diff_id, tar_size, contents: self.contents })
     }
-}
-
-/// The entry for something found; `None` for a socket.
-fn describe(found: &Found<'_>) -> Result<Option<Entry>> {
-    let stat = &found.stat;
-    let device = || (major(stat.st_rdev), minor(stat.st_rdev));
-    let kind = match found.kind() {
-        FileType::RegularFile => EntryKind::File,
-        FileType::Directory => EntryKind::Directory,
-        FileType::Symlink => EntryKind::Symlink,
-        FileType::Fifo => EntryKind::Fifo,
-        FileType::CharacterDevice => EntryKind::CharDevice(device().0, device().1),
-        FileType::BlockDevice => EntryKind::BlockDevice(device().0, device().1),
-        FileType::Socket => return Ok(None),
-        FileType::Unknown => bail!("a file of unknown type"),
-    };
-    let mut name = found.path.as_os_str().as_bytes().to_vec();
-    if kind == EntryKind::Directory {
-        name.push(b'/');
-    }
-    let link = match kind {
-        EntryKind::Symlink => readlinkat(found.dir, found.name, Vec::new()).context("read the link")?.into_bytes(),
-        _ => Vec::new(),
-    };
-    Ok(Some(Entry {
-        name,
-        link,
-        kind,
-        mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        mtime: Timestamp { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 },
-        xattrs: found.xattrs()?,
-        size: if kind == EntryKind::File { stat.st_size as u64 } else { 0 },
-        extents: None,
-    }))
 }

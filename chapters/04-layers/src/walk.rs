@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use rootfs::open_root;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, lgetxattr, llistxattr, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, lgetxattr, llistxattr, openat, readlinkat, statat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
+use crate::entry::{Entry, EntryKind};
 use crate::ids::Ids;
 use crate::name::MAX_DEPTH;
 use crate::privilege::{OverlayXattrs, is_portable};
@@ -100,6 +101,16 @@ impl Found<'_> {
     /// Whether it is a directory that hides what the layers below have in it.
     pub(crate) fn is_opaque(&self) -> bool {
         self.kind() == FileType::Directory && is_opaque(self.dir, self.name)
+    }
+
+    /// What an archive would say of it, but for its name. `None` for what an archive has no entry for.
+    pub(crate) fn entry(&self) -> Result<Option<Entry>> {
+        let Some(mut entry) = Entry::of(&self.stat) else { return Ok(None) };
+        if entry.kind == EntryKind::Symlink {
+            entry.link = readlinkat(self.dir, self.name, Vec::new()).context("read the link")?.into_bytes();
+        }
+        entry.xattrs = self.xattrs()?;
+        Ok(Some(entry))
     }
 
     /// Its extended attributes: see [`xattrs_of`].
