@@ -692,6 +692,8 @@ fn inspect_tells_of_volumes_as_docker_does() {
             "/own",
             "-v",
             &bind,
+            "--tmpfs",
+            "/run:size=1m,exec",
             "suite",
             "true",
         ])
@@ -715,6 +717,8 @@ fn inspect_tells_of_volumes_as_docker_does() {
             (&json!("bind"), &json!(false), &json!("rslave"))
         );
         assert_eq!(bind["Mode"], json!("ro,rslave"));
+        // What --tmpfs asked for is not among the mounts, as in Docker.
+        assert_eq!(inspected[0]["HostConfig"]["Tmpfs"], json!({"/run": "size=1m,exec"}));
         host.minidocker(["rm", "-v", "box"]).assert().success();
     });
 }

@@ -13,7 +13,7 @@ use crate::device_wish::DeviceWish;
 use crate::mount::{Mount, MountSource, default_mounts};
 use crate::plan::plan;
 use crate::rootfs::{Root, Rootfs};
-use crate::tmpfs::parse_tmpfs;
+use crate::tmpfs::Tmpfs;
 use crate::volume::{Volume, VolumeSource};
 use crate::wish::MountWish;
 
@@ -30,8 +30,8 @@ pub struct RootfsArgs {
     pub mounts: Vec<MountWish>,
 
     /// Mount an empty directory in memory (may be repeated)
-    #[arg(long, value_name = "DST[:OPTIONS]", value_parser = parse_tmpfs)]
-    pub tmpfs: Vec<Mount>,
+    #[arg(long, value_name = "DST[:OPTIONS]")]
+    pub tmpfs: Vec<Tmpfs>,
 
     /// Size of /dev/shm [default: 64m]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
@@ -81,7 +81,7 @@ impl RootfsArgs {
 
     /// The user's own mounts. `locate` says where on the host a volume with this name, or a new one without, lies.
     pub fn user_mounts(&self, mut locate: impl FnMut(&Volume) -> Result<PathBuf>) -> Result<Vec<Mount>> {
-        let mut mounts = self.tmpfs.clone();
+        let mut mounts: Vec<Mount> = self.tmpfs.iter().map(|tmpfs| tmpfs.mount.clone()).collect();
         mounts.extend(self.mounts.iter().filter_map(|wish| match wish {
             MountWish::Tmpfs(mount) => Some(mount.clone()),
             MountWish::Volume(_) => None,

@@ -63,7 +63,7 @@ pub use propagation::Propagation;
 pub use rootfs::{Root, Rootfs};
 pub use source::check_source;
 pub use sys::{Reach, idmap, mount_setattr};
-pub use tmpfs::parse_tmpfs;
+pub use tmpfs::{Tmpfs, parse_tmpfs};
 pub use volume::{Volume, VolumeSource};
 pub use wish::MountWish;
 

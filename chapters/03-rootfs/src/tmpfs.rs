@@ -1,6 +1,8 @@
 //! What users write: `--tmpfs /run:size=64m,exec`.
 
-use anyhow::{Result, ensure};
+use std::str::FromStr;
+
+use anyhow::{Error, Result, ensure};
 use namespaces::spelling::did_you_mean;
 
 use crate::mount::{Generic, Mount, MountSource, generic_option};
@@ -10,6 +12,24 @@ use crate::volume::destination_of;
 const OWN: [&str; 8] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol", "huge"];
 /// Those of any mount, as people write them here.
 const GENERIC: [&str; 9] = ["ro", "rw", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "noatime"];
+
+/// `--tmpfs`: the mount, and its options as they were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tmpfs {
+    /// What is mounted.
+    pub mount: Mount,
+    /// What stands after the colon, as in `size=64m,exec`.
+    pub options: String,
+}
+
+impl FromStr for Tmpfs {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Tmpfs> {
+        let options = text.split_once(':').map_or("", |(_, options)| options);
+        Ok(Tmpfs { mount: parse_tmpfs(text)?, options: options.to_owned() })
+    }
+}
 
 /// `--tmpfs`: `DST[:OPTIONS]`, with the options of `tmpfs(5)` and Docker's defaults `noexec,nosuid,nodev`.
 pub fn parse_tmpfs(text: &str) -> Result<Mount> {

@@ -155,8 +155,14 @@ fn host_config(description: &Description) -> Value {
         "CgroupParent": description.cgroup.rsplit_once('/').map_or("", |(parent, _)| parent),
         "DeviceCgroupRules": description.device_rules,
     });
+    let tmpfs = description.mounts.iter().filter_map(|mount| Some((mount, mount.tmpfs.as_ref()?)));
+    let tmpfs: Map<String, Value> =
+        tmpfs.map(|(mount, options)| (mount.destination.display().to_string(), json!(options))).collect();
     if let (Value::Object(config), Value::Object(resources)) = (&mut config, resources(&description.limits)) {
         config.extend(resources);
+        if !tmpfs.is_empty() {
+            config.insert("Tmpfs".into(), json!(tmpfs)); // Docker has no such key where there are none
+        }
     }
     config
 }
@@ -217,7 +223,7 @@ fn config(description: &Description) -> Value {
 }
 
 fn mounts(description: &Description) -> Vec<Value> {
-    let of_user = description.mounts.iter().filter(|mount| mount.user);
+    let of_user = description.mounts.iter().filter(|mount| mount.user && mount.tmpfs.is_none());
     of_user
         .map(|mount| {
             let mut shown = json!({

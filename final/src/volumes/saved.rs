@@ -54,6 +54,9 @@ pub struct SavedMount {
     /// The options of `-v`, as they were written.
     #[serde(default)]
     pub mode: String,
+    /// Those of `--tmpfs`, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tmpfs: Option<String>,
 }
 
 impl SavedMount {

@@ -46,14 +46,17 @@ impl Wished {
             let mount = of_volumes.entry(volume.destination.clone()).or_default();
             mount.mode.clone_from(&volume.mode);
         }
+        for tmpfs in &args.tmpfs {
+            of_volumes.entry(tmpfs.mount.destination.clone()).or_default().tmpfs = Some(tmpfs.options.clone());
+        }
         for mount in &wished.mounts {
             // A volume of ours is made when the time has come.
             if of_volumes.get(&mount.destination).is_none_or(|volume| volume.volume.is_none()) {
                 rootfs::check_source(mount).with_context(|| format!("mount {mount}"))?;
             }
-            let volume = of_volumes.remove(&mount.destination).unwrap_or_default();
-            let (volume, own, copy, mode) = (volume.volume, volume.own, volume.copy, volume.mode);
-            wished.saved.push(SavedMount { user: true, volume, own, copy, mode, ..SavedMount::from(mount) });
+            let known = of_volumes.remove(&mount.destination).unwrap_or_default();
+            let SavedMount { volume, own, copy, mode, tmpfs, .. } = known;
+            wished.saved.push(SavedMount { user: true, volume, own, copy, mode, tmpfs, ..SavedMount::from(mount) });
         }
         for other in from {
             for saved in other.mounts(root)? {
