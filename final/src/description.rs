@@ -13,7 +13,8 @@ use crate::sharing::Namespaces;
 use crate::volumes::SavedMount;
 
 /// A container as it was asked for, with everything looked up that the image and the command line said: the content of
-/// `container.json`. It does not change, but for its limits (`update`); what happens to the container is in its [`State`](crate::state::State).
+/// `container.json`. It does not change, but for its limits (`update`) and its name (`rename`); what happens to the container
+/// is in its [`State`](crate::state::State).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description {
     /// 64 hexadecimal digits.

@@ -35,7 +35,7 @@ const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 pub struct Monitor {
     /// The container.
     pub(super) container: Container,
-    /// What it is.
+    /// What it was when it was started: it may have other limits and another name by now.
     pub(super) description: Description,
     /// What has happened to it.
     pub(super) state: State,
