@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Host, root};
+use crate::Host;
 
 /// An image that is being put together.
 pub struct Image {
@@ -22,14 +22,10 @@ pub struct Image {
 }
 
 impl Image {
-    /// One layer with the system of [`root`], `PATH` and `CMD ["sh"]`.
+    /// One layer with the system of [`root`](crate::root), `PATH` and `CMD ["sh"]`.
     pub fn system(host: &Host) -> Image {
-        let root = host.work().join("image-root");
-        if !root.exists() {
-            root::fill(&root, &host.bin("payload"));
-        }
         Image {
-            layers: vec![tar_of(&root)],
+            layers: vec![tar_of(&host.rootfs("image-root"))],
             config: json!({ "Env": ["PATH=/bin:/usr/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"] }),
         }
     }

@@ -17,10 +17,12 @@ const APPLETS: &[&str] = &[
 ];
 
 impl Host {
-    /// A root directory `NAME` in the scratch directory.
+    /// A root directory `NAME` in the scratch directory, made the first time that it is asked for.
     pub fn rootfs(&self, name: &str) -> PathBuf {
         let root = self.work().join(name);
-        fill(&root, &self.bin("payload"));
+        if !root.exists() {
+            fill(&root, &self.bin("payload"));
+        }
         root
     }
 }

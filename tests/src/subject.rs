@@ -72,10 +72,7 @@ impl Subject {
 fn chapter(host: &Host, number: u8, wish: Wish<'_>, argv: &[&str]) -> Command {
     let mut command = Command::new(host.bin(&chapter_program(number)));
     command.arg("run").args(wish.hostname.map(|name| ["--hostname", name]).into_iter().flatten()).args(wish.options);
-    let root = || {
-        let root = host.work().join("rootfs");
-        if root.exists() { root } else { host.rootfs("rootfs") }
-    };
+    let root = || host.rootfs("rootfs");
     match number {
         1 | 2 => {
             // The machine's own files: what the root has in /bin is among them, or beside our programs.
@@ -120,9 +117,7 @@ fn bundle(host: &Host, runtime: &str, wish: Wish<'_>, argv: &[&str]) -> Command 
     }
     let bundle = host.work().join(format!("bundle-{runtime}"));
     fs::create_dir_all(&bundle).expect("make the bundle");
-    if !bundle.join("rootfs").exists() {
-        host.rootfs(&format!("bundle-{runtime}/rootfs"));
-    }
+    host.rootfs(&format!("bundle-{runtime}/rootfs"));
     let config = runtime_config(wish, argv);
     fs::write(bundle.join("config.json"), config.to_string()).expect("write config.json");
     let mut command = Command::new(runtime);

@@ -9,12 +9,8 @@ use crate::expect::{refused, text};
 
 /// `ch03 run --rootfs ROOT ARGS…`
 fn run(host: &Host, args: &[&str]) -> assert_cmd::Command {
-    let root = host.work().join("rootfs");
-    if !root.exists() {
-        host.rootfs("rootfs");
-    }
     let mut command = host.chapter(3, ["run", "--rootfs"]);
-    command.arg(root).args(args);
+    command.arg(host.rootfs("rootfs")).args(args);
     command
 }
 

@@ -16,8 +16,7 @@ use crate::expect::{refused, text};
 
 /// The base layer as a directory.
 fn base(host: &Host) -> PathBuf {
-    let base = host.work().join("base");
-    if base.exists() { base } else { host.rootfs("base") }
+    host.rootfs("base")
 }
 
 fn write(host: &Host, name: &str, bytes: &[u8]) -> PathBuf {

@@ -9,8 +9,7 @@ use suite::{Background, Host, host};
 use crate::expect::{refused, text};
 
 fn base(host: &Host) -> PathBuf {
-    let base = host.work().join("base");
-    if base.exists() { base } else { host.rootfs("base") }
+    host.rootfs("base")
 }
 
 /// `ch05 run --layer BASE ARGS…`
