@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::monitor::packet::{CHUNK, Packet, receive_packet, send_packet};
+use crate::monitor::packet::{CHUNK, Packet, WINDOW, receive_packet, send_packet};
 use crate::raw_mode::{RawMode, window_size};
 
 /// What connects a client with a process.
@@ -19,7 +19,8 @@ pub struct Attachment {
     pub input: bool,
     /// The process has a terminal.
     pub terminal: bool,
-    /// Signals that reach us go to the process (`--sig-proxy`).
+    /// Signals that reach us go to the process (`--sig-proxy`), if it has no terminal: one that hangs up takes us and not,
+    /// with a SIGHUP, the shell inside. So Docker does.
     pub forward_signals: bool,
 }
 
@@ -51,6 +52,9 @@ pub fn attach(monitor: &OwnedFd, signals: &HeldSignals, attachment: Attachment) 
         monitor,
         attachment,
         input: attachment.input,
+        // Asked now: a terminal that is gone is none any more.
+        at_keyboard: attachment.terminal && io::stdin().is_terminal(),
+        ahead: 0,
         unread: false,
         keys: Keys::default(),
         interrupts: 0,
@@ -64,6 +68,10 @@ struct Connection<'a> {
     monitor: &'a OwnedFd,
     attachment: Attachment,
     input: bool,
+    /// Whether input is what somebody types at a terminal, for a process at another.
+    at_keyboard: bool,
+    /// How much input has been sent and not been taken yet, bytes.
+    ahead: usize,
     unread: bool,
     keys: Keys,
     interrupts: u32,
@@ -83,7 +91,7 @@ impl Connection<'_> {
                 PollFd::new(self.monitor, PollFlags::IN), //
                 PollFd::new(&signals.0, PollFlags::IN),
             ];
-            if self.input {
+            if self.input && self.ahead < WINDOW {
                 fds.push(PollFd::new(&stdin, PollFlags::IN));
             }
             match poll(&mut fds, None) {
@@ -99,6 +107,7 @@ impl Connection<'_> {
             }
             if ready[0] {
                 match receive_packet(self.monitor.as_fd()).context("listen to the monitor")? {
+                    Some(Packet::Taken(bytes)) => self.ahead = self.ahead.saturating_sub(bytes),
                     Some(Packet::Output(bytes)) => self.print(&mut io::stdout(), &bytes)?,
                     Some(Packet::ErrorOutput(bytes)) => self.print(&mut io::stderr(), &bytes)?,
                     Some(Packet::Exited(_)) if self.unread => return Ok(BROKEN_PIPE),
@@ -118,22 +127,28 @@ impl Connection<'_> {
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return Ok(false),
             Err(_) => 0, // EIO: a terminal that is gone, or not ours to read from in the background
         };
+        if length == 0 && self.at_keyboard {
+            // Nobody has typed that: a raw terminal sends ^D as any other key.
+            let message = "the terminal is gone: the container goes on without us (minidocker ps)";
+            return Err(StartError::new(128 + Signal::SIGHUP as u8, None, message).into());
+        }
         if length == 0 {
             self.input = false;
-            // The process may be gone, and the monitor with it: that is heard of by reading.
-            let _ = send_packet(self.monitor.as_fd(), &Packet::InputEnd);
+            self.send_input(&Packet::InputEnd);
             return Ok(false);
         }
-        let typed = &bytes[..length];
-        if self.attachment.terminal && stdin.is_terminal() {
-            let (rest, leave) = self.keys.filter(typed);
-            if !rest.is_empty() {
-                let _ = send_packet(self.monitor.as_fd(), &Packet::Input(rest));
-            }
-            return Ok(leave);
+        let typed = bytes[..length].to_vec();
+        let (typed, leave) = if self.at_keyboard { self.keys.filter(&typed) } else { (typed, false) };
+        if !typed.is_empty() {
+            self.ahead += typed.len();
+            self.send_input(&Packet::Input(typed));
         }
-        let _ = send_packet(self.monitor.as_fd(), &Packet::Input(typed.to_vec()));
-        Ok(false)
+        Ok(leave)
+    }
+
+    /// The process may be gone, and the monitor with it: that is heard of by reading.
+    fn send_input(&self, packet: &Packet) {
+        let _ = send_packet(self.monitor.as_fd(), packet);
     }
 
     /// Writes output on, at once. Once nobody reads it, the process is ended, as SIGPIPE would end it in a plain pipeline:
@@ -157,8 +172,9 @@ impl Connection<'_> {
             let number = info.ssi_signo as i32;
             let packet = match Signal::try_from(number) {
                 Ok(Signal::SIGWINCH) => Packet::Resize(window_size()),
-                _ if self.attachment.forward_signals => Packet::Signal(number),
-                // Not forwarded: it means us, as an interrupted `exec` or `attach`.
+                _ if self.attachment.forward_signals && !self.attachment.terminal => Packet::Signal(number),
+                // Not forwarded: it means us, as an interrupted `attach`. Job control does not: we cannot stop as a shell can.
+                Ok(Signal::SIGCONT | Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU | Signal::SIGURG) => continue,
                 _ => return Err(StartError::new(128 + number as u8, None, format!("ended by signal {number}")).into()),
             };
             let _ = send_packet(self.monitor.as_fd(), &packet);

@@ -1,11 +1,17 @@
 //! `minidocker run`: what comes out of it.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::pty::openpty;
+use nix::sys::signal::Signal;
 use predicates::prelude::*;
-use suite::{Terminal, host};
+use suite::{Background, Terminal, eventually, host};
 
 use crate::expect::{fact, text};
 
@@ -81,6 +87,79 @@ fn standard_streams_go_through() {
         host.run(&[], &["cat"]).write_stdin("lost\n").assert().success().stdout("");
         let much = "0123456789abcdef".repeat(1 << 16);
         host.run(&["-i"], &["cat"]).write_stdin(much.clone()).assert().success().stdout(much);
+    });
+}
+
+/// Output that grows beyond its input: whoever sends must go on taking, or both sides wait for ever.
+#[test]
+fn input_and_output_do_not_wait_for_each_other() {
+    host(|host| {
+        let line = "0123456789abcdef".repeat(4) + "\n";
+        let doubled = host.run(&["-i"], &["sed", "p"]).write_stdin(line.repeat(1 << 17)).assert().success();
+        assert!(doubled.get_output().stdout == line.repeat(1 << 18).into_bytes());
+    });
+}
+
+#[test]
+fn a_signal_overtakes_input_that_nobody_reads() {
+    host(|host| {
+        host.load_image();
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" < /dev/zero", "sh"]).arg(host.bin("minidocker"));
+        command.args(["run", "-i", "--name", "deaf", "--network", "none", "suite", "payload", "trap", "TERM"]);
+        let mut client = Background::start(command);
+        client.wait_for("ready");
+        // It sends until it may send no more.
+        let mut before = String::new();
+        eventually("the client has read all it may", || {
+            sleep(Duration::from_millis(50));
+            let io = fs::read_to_string(format!("/proc/{}/io", client.pid())).expect("its counters");
+            let read = io.lines().next().unwrap_or_default().to_owned();
+            std::mem::replace(&mut before, read.clone()) == read
+        });
+        client.signal(Signal::SIGTERM);
+        let (status, said) = client.wait();
+        assert_eq!(status.code(), Some(10), "{said}");
+        host.minidocker(["rm", "deaf"]).assert().success();
+    });
+}
+
+/// A window that is closed takes the client with it. Nobody has typed ^D or hung up inside.
+#[test]
+fn a_terminal_that_is_gone_is_no_end_of_input() {
+    host(|host| {
+        host.load_image();
+        let pty = openpty(None, None).expect("open a terminal");
+        for end in [&pty.master, &pty.slave] {
+            // The program must not hold its own terminal open.
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("set the terminal up");
+        }
+        let stream = || pty.slave.try_clone().expect("duplicate the terminal");
+        let mut command = Command::new(host.bin("minidocker"));
+        command.args([
+            "run",
+            "-it",
+            "--name",
+            "left",
+            "--network",
+            "none",
+            "suite",
+            "sh",
+            "-c",
+            "echo up; cat; echo end",
+        ]);
+        let mut client =
+            command.stdin(stream()).stdout(stream()).stderr(Stdio::null()).spawn().expect("start minidocker");
+        drop((command, pty.slave));
+        let mut screen = BufReader::new(fs::File::from(pty.master));
+        let mut line = String::new();
+        screen.read_line(&mut line).expect("read the screen");
+        assert_eq!(line.trim(), "up");
+        drop(screen);
+        assert_eq!(client.wait().expect("wait").code(), Some(129));
+        host.minidocker(["exec", "left", "true"]).assert().success();
+        host.minidocker(["logs", "left"]).assert().success().stdout("up\r\n");
+        host.minidocker(["rm", "-f", "left"]).assert().success();
     });
 }
 

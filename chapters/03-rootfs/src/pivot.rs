@@ -50,10 +50,8 @@ fn is_initramfs() -> Result<bool> {
 /// Moves into a new root that is attached over an initramfs, and stands in it already.
 ///
 /// The initramfs is the first mount of all and hangs in no other, so it cannot be pivoted away (the kernel's
-/// ramfs-rootfs-initramfs.rst, which tells us to do this instead). The new root covers `/` itself, so that every `..` ends in
-/// it, and here, and only here, `chroot` is no weaker than it should be, but for a payload with CAP_SYS_ADMIN (as
-/// `--privileged` gives): the host's root is still below the new one, and `umount2("/", MNT_DETACH)` and `setns(2)` to its own
-/// mount namespace, which goes to the top of that one's mounts, lead there.
+/// ramfs-rootfs-initramfs.rst, which tells us to do this instead). Here, and only here, `chroot` is no weaker than it
+/// should be: the new root covers `/` itself, so that every `..` ends in it.
 fn cover_initramfs() -> Result<()> {
     chroot(".").context("chroot into the new root")?;
     chdir("/").context("stand in the new root")

@@ -23,6 +23,8 @@ pub struct Client {
     pub session: Option<u32>,
     /// Whether it gives that process its input.
     pub gives_input: bool,
+    /// How much of its input it has not been told yet to be taken, bytes.
+    pub untold: usize,
     /// Whether it gets that process's output.
     pub takes_output: bool,
     /// Whether it has been told how the process ended, and is only there to read what waits for it.
@@ -39,6 +41,7 @@ impl Client {
             gone: false,
             session: None,
             gives_input: false,
+            untold: 0,
             takes_output: false,
             finished: false,
         })

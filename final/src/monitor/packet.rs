@@ -8,6 +8,7 @@
 //!                    w {"rows":…}     the terminal's size
 //!                    k 15             a signal for the process (decimal)
 //! monitor → client   S 4711           the process runs, and its pid
+//!                    a 32768          so much of the input, bytes, has been taken: as much more may be sent
 //!                    F {"code":…}     it does not, and why (a StartError as JSON); or the request failed
 //!                    o bytes          standard output       e   standard error
 //!                    X 0              it has ended, and its exit status
@@ -28,6 +29,12 @@ use crate::terminal::WindowSize;
 
 /// The most bytes of a stream that one packet carries.
 pub const CHUNK: usize = 32 * 1024;
+/// The most bytes of input that a client sends ahead of their being taken (`a`).
+///
+/// So the monitor always reads what its clients say, and a signal never queues behind input that the process does not read.
+/// The alternative, to leave input in the socket while the process does not read, blocks a client that must go on taking the
+/// process's output before the process reads again. It fits in a socket's buffer, so that sending does not block either.
+pub const WINDOW: usize = 4 * CHUNK;
 /// The longest packet: a request with a big environment. Below the default limit of a socket's buffer.
 pub const PACKET_MAX: usize = 160 * 1024;
 
@@ -48,6 +55,8 @@ pub enum Packet {
     Started(i32),
     /// It could not be started, or the request could not be carried out.
     Failed(StartError),
+    /// So many bytes of its input were taken.
+    Taken(usize),
     /// Bytes of the process's standard output, or of its terminal.
     Output(Vec<u8>),
     /// Bytes of its standard error.
@@ -111,6 +120,7 @@ impl Packet {
             Packet::Signal(signal) => number(b'k', *signal),
             Packet::Started(pid) => number(b'S', *pid),
             Packet::Failed(error) => with(b'F', &serde_json::to_vec(error)?),
+            Packet::Taken(bytes) => with(b'a', bytes.to_string().as_bytes()),
             Packet::Output(bytes) => with(b'o', bytes),
             Packet::ErrorOutput(bytes) => with(b'e', bytes),
             Packet::Exited(code) => number(b'X', *code),
@@ -120,9 +130,8 @@ impl Packet {
     /// Reads its bytes back.
     pub fn decode(bytes: &[u8]) -> Result<Packet> {
         let Some((tag, content)) = bytes.split_first() else { bail!("an empty packet") };
-        let number = || -> Result<i32> {
-            std::str::from_utf8(content).ok().and_then(|text| text.parse().ok()).context("a packet without its number")
-        };
+        let text = || std::str::from_utf8(content).context("a packet without its number");
+        let number = || text()?.parse::<i32>().context("a packet without its number");
         Ok(match tag {
             b'R' => Packet::Request(serde_json::from_slice(content).context("an unknown request")?),
             b'i' => Packet::Input(content.to_vec()),
@@ -131,6 +140,7 @@ impl Packet {
             b'k' => Packet::Signal(number()?),
             b'S' => Packet::Started(number()?),
             b'F' => Packet::Failed(serde_json::from_slice(content).context("a malformed error")?),
+            b'a' => Packet::Taken(text()?.parse().context("a packet without its number")?),
             b'o' => Packet::Output(content.to_vec()),
             b'e' => Packet::ErrorOutput(content.to_vec()),
             b'X' => Packet::Exited(number()?),
@@ -194,6 +204,7 @@ mod tests {
             Packet::Signal(9),
             Packet::Started(4711),
             Packet::Failed(StartError::new(127, Some(2), "no such command")),
+            Packet::Taken(CHUNK),
             Packet::Output(vec![0xff; 10]),
             Packet::ErrorOutput(vec![]),
             Packet::Exited(137),
@@ -216,7 +227,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error() {
-        for bytes in [&b""[..], b"?", b"X", b"Xyz", b"R{}", b"Rnull", b"w[]", b"k99999999999"] {
+        for bytes in [&b""[..], b"?", b"X", b"Xyz", b"R{}", b"Rnull", b"w[]", b"k99999999999", b"a-1"] {
             assert!(Packet::decode(bytes).is_err(), "{bytes:?}");
         }
     }

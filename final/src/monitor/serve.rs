@@ -86,6 +86,7 @@ impl Monitor {
             for source in ready {
                 self.handle(source)?;
             }
+            self.make_room();
             self.clients.retain(|client| !client.is_done());
         }
         Ok(())
@@ -101,10 +102,7 @@ impl Monitor {
             waiting.add(Source::Proxy, proxy.as_fd(), PollFlags::IN);
         }
         for (index, client) in self.clients.iter().enumerate() {
-            // What a client types is left with it while the process does not read: so the client notices as well.
-            let room = client.session.and_then(|number| self.session(number)).is_none_or(Session::has_room);
-            let mut flags = PollFlags::empty();
-            flags.set(PollFlags::IN, room);
+            let mut flags = PollFlags::IN;
             flags.set(PollFlags::OUT, client.is_behind());
             waiting.add(Source::Client(index), client.as_fd(), flags);
         }
@@ -174,9 +172,17 @@ impl Monitor {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(_) => return client.hang_up(), // it speaks another language
             }
-            let number = self.clients[index].session;
-            if number.and_then(|number| self.session(number)).is_some_and(|session| !session.has_room()) {
-                return;
+        }
+    }
+
+    /// Asks clients for more input where the process has taken what they sent, or will: what they have beyond it stays with
+    /// them, so that they notice as well.
+    fn make_room(&mut self) {
+        for client in self.clients.iter_mut().filter(|client| client.untold > 0) {
+            let session = self.sessions.iter().find(|session| Some(session.number) == client.session);
+            if session.is_none_or(Session::has_room) {
+                client.tell(&Packet::Taken(client.untold));
+                client.untold = 0;
             }
         }
     }
@@ -202,7 +208,12 @@ impl Monitor {
         let gives_input = client.gives_input;
         let Some(session) = self.session_mut(number) else { return };
         match packet {
-            Packet::Input(bytes) if gives_input => session.push_input(&bytes),
+            Packet::Input(bytes) => {
+                if gives_input {
+                    session.push_input(&bytes);
+                }
+                self.clients[index].untold += bytes.len();
+            }
             Packet::InputEnd if gives_input => session.end_input(),
             Packet::Resize(size) => session.resize(size),
             Packet::Signal(signal) => drop(session.signal(signal)), // it may just have ended

@@ -12,7 +12,7 @@ use super::packet::CHUNK;
 use crate::streams::{Ends, EndsHandle, Stream};
 use crate::terminal::{self, WindowSize};
 
-/// The most input that waits for a process that does not read it, bytes. Above it, no more is taken from its clients.
+/// With so much input waiting for a process that does not read it, bytes, its clients are not asked for more.
 const INPUT_MAX: usize = 256 * 1024;
 
 /// A process, and our ends of its streams.
@@ -46,7 +46,7 @@ impl Session {
         self.ends.input.as_ref().filter(|_| !self.input.is_empty()).map(|fd| fd.as_fd())
     }
 
-    /// Whether more input can be taken from its clients.
+    /// Whether its clients may send more input.
     pub fn has_room(&self) -> bool {
         self.input.len() < INPUT_MAX
     }
