@@ -159,8 +159,7 @@ impl Tally {
         }
         for failure in &self.failures {
             println!("FAILED: {}", failure.name);
-            let left_out = failure.said.len().saturating_sub(REPEATED);
-            for line in &failure.said[left_out..] {
+            for line in failure.said.iter().take_while(|line| *line != "stack backtrace:").take(REPEATED) {
                 println!("  | {line}");
             }
         }
