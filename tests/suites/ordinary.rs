@@ -3,6 +3,7 @@
 use suite::{Host, eventually, host};
 
 use crate::expect::{complaint, fact, refused, text};
+use crate::kill9::{kill9, parent_of};
 
 /// How many ids an ordinary user may map.
 #[derive(Clone, Copy, PartialEq)]
@@ -76,6 +77,31 @@ fn with_one_id() {
         let assert = user(host, Ids::One, &["run", "--rm", "-u", "user", "suite", "true"]).assert();
         let said = complaint(&assert.code(125));
         assert!(said.contains("1234") && said.contains("mapped"), "{said}");
+    });
+}
+
+/// A user without a cgroup has none to kill all processes of, and none is needed: they die with the first one.
+#[test]
+fn without_its_monitor_a_container_ends_at_the_first_try() {
+    host(|host| {
+        crate::ch01::user_namespaces_or_skip(host);
+        let archive = host.image_archive();
+        let user = |words: &[&str]| user(host, Ids::One, words).assert();
+        user(&["load", "-i", archive.to_str().expect("a path")]).success();
+        for end in [&["kill", "alone"][..], &["stop", "-t", "0", "alone"], &["rm", "-f", "alone"]] {
+            user(&["run", "-d", "--name", "alone", "suite", "sh", "-c", "payload wait & wait"]).success();
+            eventually("it is ready", || text(&user(&["logs", "alone"]).success()) == "ready");
+            let facts: serde_json::Value =
+                serde_json::from_str(&text(&user(&["inspect", "alone"]).success())).expect("JSON");
+            let pid = facts[0]["State"]["Pid"].as_i64().expect("a pid");
+            kill9(parent_of(pid));
+            eventually("nobody watches it", || text(&user(&["ps"]).success()).contains("unmonitored"));
+            user(end).success();
+            eventually("it does not run", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+            assert_eq!(text(&user(&["ps", "-q"]).success()), "", "{end:?}");
+            user(&["rm", "-f", "alone"]);
+        }
+        assert_eq!(text(&user(&["ps", "-aq"]).success()), "");
     });
 }
 

@@ -82,9 +82,9 @@ pub fn processes(path: &str) -> Result<Vec<Pid>> {
     Group::at(path)?.processes()
 }
 
-/// Kills every process of a cgroup, those born meanwhile included.
+/// Kills every process of a cgroup, those born meanwhile included. Where there is no such cgroup there is none to kill.
 pub fn kill_all(path: &str) -> Result<()> {
-    freezer::kill_all(&Group::at(path)?)
+    freezer::kill_all(&Group::find(path)?)
 }
 
 /// Stops every process of a cgroup where it stands; they cannot notice. Returns when all stand still.
