@@ -41,6 +41,10 @@ pub fn run(root: &Root, _: &Info) -> Result<i32> {
     say(format_args!("Architecture: {}", kernel.machine().to_string_lossy()))?;
     say(format_args!("CPUs: {}", std::thread::available_parallelism().map_or(1, usize::from)))?;
     say("Kept on this host (minidocker system reset takes it away):")?;
+    if rootless() {
+        // A bridge and a firewall take root's rights, to make and even to look at.
+        return say(" nothing: an ordinary user's containers have no bridge and no firewall rules").map(|()| 0);
+    }
     match network::host_objects(&root.bridge()) {
         Ok(objects) if objects.is_empty() => say(" nothing")?,
         Ok(objects) => objects.iter().try_for_each(|object| say(format_args!(" {object}")))?,
