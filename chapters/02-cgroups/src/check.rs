@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-use crate::hierarchy::may_write;
+use crate::hierarchy::{may_write, relative};
 use crate::machine::{Machine, parse_list};
 use crate::quantity::ONE_CPU;
 use crate::{Hierarchies, Limits, Plan, block_io};
@@ -20,7 +20,7 @@ impl Limits {
             return Ok(());
         }
         self.check(&Machine::this())?;
-        Plan::new(Hierarchies::detect()?, path, self, None, may_write)?;
+        Plan::new(&Hierarchies::holding(&relative(path)?)?, path, self, None, may_write)?;
         Ok(())
     }
 

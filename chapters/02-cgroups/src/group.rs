@@ -42,7 +42,7 @@ impl Group {
 
     /// The same, and nowhere if it does not exist.
     pub fn find(path: &str) -> Result<Group> {
-        let mut group = Group::everywhere(path)?;
+        let mut group = Group::below(&Hierarchies::holding(&relative(path)?)?, path)?;
         group.unified = group.unified.filter(|directory| directory.is_dir());
         group.legacy.retain(|_, directory| directory.is_dir());
         Ok(group)
@@ -51,8 +51,11 @@ impl Group {
     /// The cgroup of this path in every tree that there is, whether it exists there or not: the record of one that is to
     /// be made, since a later change of its limits may put it into more trees.
     pub(crate) fn everywhere(path: &str) -> Result<Group> {
+        Group::below(Hierarchies::detect()?, path)
+    }
+
+    fn below(hierarchies: &Hierarchies, path: &str) -> Result<Group> {
         let name = relative(path)?;
-        let hierarchies = Hierarchies::detect()?;
         Ok(Group {
             unified: hierarchies.unified.as_ref().map(|unified| unified.base.join(&name)),
             legacy: hierarchies.legacy.iter().map(|(c, tree)| (*c, tree.join(&name))).collect(),

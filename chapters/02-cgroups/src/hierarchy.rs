@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::mounts::{CgroupMount, cgroup_mounts};
@@ -90,6 +91,8 @@ pub struct Hierarchies {
     pub unified: Option<Unified>,
     /// The v1 trees by controller. Several controllers may share one tree, as in `cpu,cpuacct`.
     pub legacy: BTreeMap<Controller, PathBuf>,
+    /// Another directory of the v2 tree that may hold cgroups of an ordinary user, made from another login.
+    pub elsewhere: Option<PathBuf>,
 }
 
 /// The v2 tree.
@@ -99,6 +102,14 @@ pub struct Unified {
     pub base: PathBuf,
     /// The controllers that it can hand down (`cgroup.controllers`): none on most hybrid machines.
     pub controllers: Vec<Controller>,
+}
+
+impl Unified {
+    fn at(base: PathBuf) -> Result<Unified> {
+        let list = base.join("cgroup.controllers");
+        let list = fs::read_to_string(&list).with_context(|| format!("read {}", list.display()))?;
+        Ok(Unified { base, controllers: parse_controllers(&list) })
+    }
 }
 
 impl Hierarchies {
@@ -119,13 +130,32 @@ impl Hierarchies {
         if let Some(unified) = &mut found.unified {
             if namespaces::rootless() || !in_initial_user_namespace() {
                 let own = fs::read_to_string("/proc/self/cgroup").context("read /proc/self/cgroup")?;
+                found.elsewhere = Some(of_user_manager(&unified.base, geteuid().as_raw()));
                 unified.base = delegated(&unified.base, &own, may_write);
             }
-            let list = unified.base.join("cgroup.controllers");
-            let list = fs::read_to_string(&list).with_context(|| format!("read {}", list.display()))?;
-            unified.controllers = parse_controllers(&list);
+            *unified = Unified::at(unified.base.clone())?;
         }
         Ok(FOUND.get_or_init(|| found))
+    }
+
+    /// The trees of this machine, as they are to be used for the cgroup `name`, a relative path.
+    ///
+    /// One that exists is managed where it is. An ordinary user has started it perhaps in a scope of systemd's and comes
+    /// back from a login shell, which is in another part of the tree, where nothing is theirs: then the base is
+    /// `elsewhere`. The user's rights go there from anywhere: to read, and to change files of their own.
+    pub fn holding(name: &Path) -> Result<Hierarchies> {
+        let found = Hierarchies::detect()?.clone();
+        match found.place(name, Path::is_dir) {
+            Some(base) => Ok(Hierarchies { unified: Some(Unified::at(base)?), ..found }),
+            None => Ok(found),
+        }
+    }
+
+    /// The base that has the cgroup `name`, if it is not the usual one.
+    fn place(&self, name: &Path, exists: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+        let usual = &self.unified.as_ref()?.base;
+        let elsewhere = self.elsewhere.as_ref()?;
+        (!exists(&usual.join(name)) && exists(&elsewhere.join(name))).then(|| elsewhere.clone())
     }
 
     /// Takes note of a mount. Of several mounts of one tree the last is taken, or the one in the usual place.
@@ -195,6 +225,8 @@ fn parse_controllers(list: &str) -> Vec<Controller> {
 ///
 /// Systemd gives each user `user@UID.service` with all below it. Moving a process takes the right to change the common
 /// ancestor of where it is and where it goes (`cgroup-v2.rst`, "Delegation Containment"), which this one is.
+/// So a container that is started in a scope of systemd's (`systemd-run --user --scope`) comes to be beside that scope, not
+/// below it: what the scope itself may take (`-p MemoryMax=…`) does not hold for it, what the user's service may take does.
 /// Where there is none, it is our own cgroup: using it will fail, and say what is missing.
 fn delegated(mount: &Path, own: &str, writable: impl Fn(&Path) -> bool) -> PathBuf {
     // "0::/user.slice/user-1000.slice/…" is the line of v2. "/.." is outside of our cgroup namespace.
@@ -206,6 +238,15 @@ fn delegated(mount: &Path, own: &str, writable: impl Fn(&Path) -> bool) -> PathB
     let ours = own.ancestors().take_while(|dir| dir.starts_with(mount));
     let ours = ours.take_while(|dir| writable(dir) && writable(&dir.join("cgroup.procs")));
     ours.last().unwrap_or(&own).to_owned()
+}
+
+/// What systemd delegates to a user, wherever that user's processes are: `user@.service(5)`.
+///
+/// One could instead ask the kernel where a container's process is (`/proc/PID/cgroup`), which would find what was
+/// delegated by hand as well. But a chapter's container is known by name alone, and a process may have gone deeper: a
+/// systemd in the container puts itself into cgroups of its own. Who was given a cgroup by hand works from within it.
+fn of_user_manager(mount: &Path, user: u32) -> PathBuf {
+    mount.join(format!("user.slice/user-{user}.slice/user@{user}.service"))
 }
 
 #[cfg(test)]
@@ -277,6 +318,28 @@ mod tests {
         // A container whose whole tree is ours, and a process outside of its cgroup namespace.
         assert_eq!(delegated(mount, "0::/\n", |_| true), mount);
         assert_eq!(delegated(mount, "0::/../..\n", |_| true), mount);
+    }
+
+    #[test]
+    fn what_was_started_in_a_scope_is_found_from_a_login() {
+        let mount = Path::new("/sys/fs/cgroup");
+        let service = of_user_manager(mount, 1000);
+        assert_eq!(service, Path::new("/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service"));
+        let from = |base: &Path| Hierarchies {
+            unified: Some(Unified { base: base.to_owned(), controllers: Vec::new() }),
+            elsewhere: Some(service.clone()),
+            ..Hierarchies::default()
+        };
+        let login = from(&mount.join("user.slice/user-1000.slice/session-2.scope"));
+        let name = Path::new("minidocker/4f1c");
+        let there = service.join(name);
+        assert_eq!(login.place(name, |path| path == there), Some(service.clone()));
+        // What is nowhere is to be made in the usual place, and what is there is found there.
+        assert_eq!(login.place(name, |_| false), None);
+        assert_eq!(login.place(name, |_| true), None);
+        assert_eq!(from(&service).place(name, |path| path == there), None);
+        // Root has one place only.
+        assert_eq!(Hierarchies { elsewhere: None, ..login }.place(name, |path| path == there), None);
     }
 
     #[test]

@@ -7,12 +7,12 @@ use crate::quantity::ONE_CPU;
 
 fn v2(controllers: &[Controller]) -> Hierarchies {
     let unified = Unified { base: "/cg".into(), controllers: controllers.to_vec() };
-    Hierarchies { unified: Some(unified), legacy: BTreeMap::new() }
+    Hierarchies { unified: Some(unified), ..Hierarchies::default() }
 }
 
 fn v1(controllers: &[Controller]) -> Hierarchies {
     let tree = |controller: &Controller| (*controller, Path::new("/cg").join(controller.v1()));
-    Hierarchies { unified: None, legacy: controllers.iter().map(tree).collect() }
+    Hierarchies { legacy: controllers.iter().map(tree).collect(), ..Hierarchies::default() }
 }
 
 fn limits() -> Limits {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::hierarchy::may_write;
+use crate::hierarchy::{may_write, relative};
 use crate::{Group, Hierarchies, Limits, Plan, accounting, freezer};
 
 /// Changes the limits of the cgroup `path` from `old` to `new`, while its processes run. All of it or, on an error, none.
@@ -21,7 +21,8 @@ pub fn update(path: &str, old: &Limits, new: &Limits) -> Result<()> {
         (None, Some(_)) => true,
         (Some(new), Some(old)) => new > old,
     };
-    let plan = Plan::change(Hierarchies::detect()?, path, &present, &limits, swap_first, may_write)?;
+    let hierarchies = Hierarchies::holding(&relative(path)?)?;
+    let plan = Plan::change(&hierarchies, path, &present, &limits, swap_first, may_write)?;
     plan.carry_out_or_restore()?;
     move_into_new(&present, &plan.group)
 }

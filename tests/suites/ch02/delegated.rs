@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::chown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use suite::{Host, eventually, host, skip};
 
 use crate::ch01::user_namespaces_or_skip;
-use crate::expect::refused;
+use crate::expect::{refused, text};
 
 const OURS: &str = "/sys/fs/cgroup/mine";
 
@@ -91,6 +91,128 @@ fn the_engine_of_a_user_with_a_cgroup_limits_too() {
     });
 }
 
+/// A user's part of a cgroup tree as systemd lays it out: the service is theirs, with a scope in it that a program was
+/// started in; the session of their login, beside it, is not.
+struct Login {
+    user: PathBuf,
+}
+
+impl Login {
+    /// Made in the v2 tree, which on a hybrid machine has no limits but freezes and counts all the same.
+    fn new(host: &Host) -> Login {
+        user_namespaces_or_skip(host);
+        let tops = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+        let Some(top) = tops.into_iter().find(|top| top.join("cgroup.controllers").exists()) else {
+            skip("without v2 there is nothing to delegate");
+        };
+        let login = Login { user: top.join("user.slice/user-1000.slice") };
+        for directory in [login.scope(), login.session()] {
+            fs::create_dir_all(directory).expect("make the user's cgroups");
+        }
+        if host.cgroup2() {
+            for directory in [top, &top.join("user.slice"), &login.user] {
+                fs::write(directory.join("cgroup.subtree_control"), "+memory +pids").expect("hand controllers down");
+            }
+        }
+        for directory in [login.service(), login.service().join("app.slice"), login.scope()] {
+            for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+                chown(directory.join(file), Some(1000), Some(1000)).expect("give it away");
+            }
+        }
+        login
+    }
+
+    fn service(&self) -> PathBuf {
+        self.user.join("user@1000.service")
+    }
+
+    fn scope(&self) -> PathBuf {
+        self.service().join("app.slice/run-1.scope")
+    }
+
+    fn session(&self) -> PathBuf {
+        self.user.join("session-2.scope")
+    }
+
+    /// The user's `program WORDS…`, from one of their cgroups.
+    fn from(&self, cgroup: &Path, host: &Host, program: &str, words: &[&str]) -> assert_cmd::Command {
+        let mut command = Command::new("sh");
+        let enter = format!(
+            "echo 0 > {}/cgroup.procs && exec /tmp/suite/bin/payload as 1000 /tmp/suite/bin/{program} \"$@\"",
+            cgroup.display()
+        );
+        command.args(["-c", &enter, "sh"]).args(words).current_dir(host.home());
+        command.env("USER", "learner").env("MINIDOCKER_ROOT", host.home().join("root"));
+        assert_cmd::Command::from_std(command)
+    }
+
+    fn take_back(&self) {
+        for directory in [self.scope(), self.service().join("app.slice"), self.service(), self.session()] {
+            fs::remove_dir(&directory).unwrap_or_else(|error| panic!("remove {}: {error}", directory.display()));
+        }
+        fs::remove_dir(&self.user).expect("remove the user's slice");
+        fs::remove_dir(self.user.parent().expect("a slice")).expect("remove all users' slice");
+    }
+}
+
+#[test]
+fn what_was_started_in_a_scope_is_managed_from_a_login() {
+    host(|host| {
+        let login = Login::new(host);
+        let engine = |from: &Path, words: &[&str]| login.from(from, host, "minidocker", words).assert();
+        let (scope, session) = (login.scope(), login.session());
+        engine(&session, &["load", "-i", host.image_archive().to_str().expect("a path")]).success();
+        let ticks = "while :; do echo tick; sleep 0.02; done";
+        engine(&scope, &["run", "-d", "--name", "one", "--network", "none", "suite", "sh", "-c", ticks]).success();
+        let lines = || text(&engine(&session, &["logs", "one"]).success()).lines().count();
+        eventually("it ticks", || lines() > 0);
+        engine(&session, &["pause", "one"]).success();
+        // What was written before may still be on its way into the log.
+        sleep(Duration::from_millis(200));
+        let before = lines();
+        sleep(Duration::from_millis(300));
+        assert_eq!(lines(), before, "it stands still");
+        assert!(text(&engine(&session, &["ps"]).success()).contains("(Paused)"));
+        refused(engine(&session, &["rm", "one"]), 1, &["it is paused"]);
+        engine(&session, &["unpause", "one"]).success();
+        eventually("it goes on", || lines() > before);
+        let counted = text(&engine(&session, &["stats", "--no-stream", "one"]).success());
+        assert!(counted.lines().nth(1).expect("a row").contains('%'), "nobody counts: {counted}");
+        if host.cgroup2() {
+            // The shell, its sleep, and no third one.
+            engine(&session, &["update", "--pids-limit", "2", "one"]).success();
+            let forks = ["exec", "one", "payload", "bomb", "10"];
+            assert!(!text(&engine(&session, &forks)).contains("forked 10"), "the new limit holds");
+        } else {
+            refused(engine(&session, &["update", "--pids-limit", "2", "one"]), 1, &["--pids-limit", "cgroup v2 alone"]);
+        }
+        engine(&session, &["rm", "-f", "one"]).success();
+        login.take_back();
+    });
+}
+
+#[test]
+fn the_chapters_containers_are_found_from_a_login_too() {
+    host(|host| {
+        let login = Login::new(host);
+        let ch02 = |from: &Path, words: &[&str]| login.from(from, host, "ch02", words);
+        let mut run = ch02(&login.scope(), &["run", "--name", "one", "/tmp/suite/bin/payload", "wait"]);
+        let running = std::thread::spawn(move || run.timeout(Duration::from_secs(60)).assert());
+        let group = login.service().join("ch02/one");
+        eventually("it runs", || fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|procs| !procs.is_empty()));
+        let session = login.session();
+        ch02(&session, &["pause", "one"]).assert().success();
+        assert!(text(&ch02(&session, &["stats", "one"]).assert().success()).contains("paused"));
+        assert!(text(&ch02(&session, &["stats"]).assert().success()).contains("one"));
+        refused(ch02(&session, &["run", "--name", "one", "true"]).assert(), 125, &["is running"]);
+        ch02(&session, &["resume", "one"]).assert().success();
+        assert!(!text(&ch02(&session, &["stats", "one"]).assert().success()).contains("paused"));
+        fs::write(group.join("cgroup.kill"), "1").expect("kill it");
+        running.join().expect("it ends").code(137);
+        login.take_back();
+    });
+}
+
 #[test]
 fn without_one_the_way_out_is_named() {
     host(|host| {
@@ -98,7 +220,8 @@ fn without_one_the_way_out_is_named() {
         for flag in ["--memory=64m", "--cpus=0.5", "--pids-limit=10", "--cpuset-cpus=0"] {
             let assert = host.as_user("ch02", ["run", flag, "true"]).assert();
             let name = flag.split('=').next().expect("a name");
-            refused(assert, 125, &[name, "cannot be enforced", "be given a cgroup"]);
+            let way_out = if host.cgroup2() { "be given a cgroup" } else { "cgroup v2 alone" };
+            refused(assert, 125, &[name, "cannot be enforced", way_out]);
         }
     });
 }
