@@ -108,6 +108,11 @@ pub fn oom_killed(path: &str) -> Result<bool> {
     Ok(accounting::oom_kills(&Group::at(path)?).is_some_and(|kills| kills > 0))
 }
 
+/// What an ordinary user can do here so that containers that are started from then on have a cgroup: for messages.
+pub fn delegation() -> Result<String> {
+    Ok(needs::way_to_one(Hierarchies::detect()?))
+}
+
 /// What a cgroup uses and may use, now.
 pub fn stats(path: &str) -> Result<Stats> {
     Ok(accounting::stats(&Group::at(path)?))

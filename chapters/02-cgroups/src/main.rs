@@ -34,7 +34,8 @@ Examples:
   ch02 pause few; ch02 resume few                   stop it where it stands, and let it go on
   ch02 plan --memory 64m --cpus 0.5                 the same by hand: mkdir and echo
 
-A limit takes root, or a cgroup that was delegated: systemd-run --user --scope -p Delegate=yes ch02 run …";
+A limit takes root, or with cgroup v2 alone a cgroup that was delegated, from a login of your own:
+  systemd-run --user --scope -p Delegate=yes ch02 run …";
 
 #[derive(Subcommand)]
 enum Command {

@@ -124,6 +124,10 @@ fn homes(
         } else if let Some(tree) = hierarchies.legacy.get(controller).filter(|tree| writable(tree)) {
             group.legacy.insert(*controller, tree.join(name));
         } else if let Some(flag) = needs.get(controller) {
+            // Below a base that is not ours, what is handed down does not matter: another one may have it.
+            if let (true, Some(unified)) = (hierarchies.legacy.is_empty(), &hierarchies.unified) {
+                ensure!(writable(&unified.base), "{flag} cannot be enforced: {}", no_access(&unified.base));
+            }
             bail!(missing(hierarchies, *controller, flag));
         }
     }

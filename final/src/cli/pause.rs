@@ -33,8 +33,9 @@ pub fn pause(root: &Root, args: &Pause) -> Result<i32> {
         ensure!(!freezer::is_frozen(&group), "container {name} is already paused");
         ensure!(
             !group.is_nowhere(),
-            "cannot pause {name}: it has no cgroup of its own to be stopped by (it takes root, or a cgroup that was \
-             delegated: systemd-run --user --scope -p Delegate=yes COMMAND)"
+            "cannot pause {name}: no cgroup of its own is found to stop it by: it must have been started by root, or from a \
+             cgroup that was delegated (stop it, and start it again from one: {})",
+            cgroups::delegation()?
         );
         freezer::freeze(&group).with_context(|| format!("cannot pause {name}"))?;
         say(name)
