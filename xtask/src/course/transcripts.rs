@@ -163,7 +163,7 @@ impl Session {
                 }
             } else if let Some(words) = line.strip_prefix("@vary ") {
                 let (class, pattern) = words.split_once(' ').with_context(place).context("@vary CLASS REGEX")?;
-                let regex = Regex::new(&format!("(?m){}", pattern.trim())).with_context(place)?;
+                let regex = of_lines(pattern.trim()).with_context(place)?;
                 ensure!(regex.captures_len() == 2, "{}: the pattern needs one group in brackets", place());
                 session.vary.push((class.to_owned(), regex));
             } else if let Some(pattern) = line.strip_prefix("@drop ") {
@@ -229,6 +229,11 @@ impl Session {
     }
 }
 
+/// A pattern in which `^` and `$` are the ends of a line.
+fn of_lines(pattern: &str) -> Result<Regex> {
+    Ok(Regex::new(&format!("(?m){pattern}"))?)
+}
+
 /// The number of a namespace varies from boot to boot.
 fn built_in() -> Vec<(String, Regex)> {
     let inode = r"\b(?:mnt|pid|net|ipc|uts|user|cgroup|time)(?:_for_children)?:\[(\d+)\]";
@@ -247,7 +252,7 @@ mod tests {
 
     fn session(vary: &[(&str, &str)]) -> Session {
         let mut all = built_in();
-        all.extend(vary.iter().map(|(class, regex)| ((*class).to_owned(), Regex::new(regex).unwrap())));
+        all.extend(vary.iter().map(|(class, regex)| ((*class).to_owned(), of_lines(regex).unwrap())));
         Session { name: "x".into(), text: String::new(), needs: vec![], vary: all, drop: vec![] }
     }
 
