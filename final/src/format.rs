@@ -1,16 +1,9 @@
 //! Tables, times and sizes, as Docker prints them.
 
-use std::fmt::Display;
-use std::io::{self, Write};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use jiff::Timestamp;
-
-/// Prints a line of a command's answer. A full disk behind `> FILE` is an error like any other here; `println!` panics.
-pub fn say(line: impl Display) -> Result<()> {
-    writeln!(io::stdout(), "{line}").context("write to standard output")
-}
+pub use namespaces::program::say;
 
 /// A table: each column as wide as its widest cell, three spaces between, no newline at its end.
 pub fn table(rows: &[Vec<String>]) -> String {

@@ -51,6 +51,7 @@ mod volumes;
 use std::process::ExitCode;
 
 use cli::ForeignCode;
+use namespaces::program::{sentence, tell};
 use privileges::own_binary;
 
 fn main() -> ExitCode {
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
     if foreign == Some(ForeignCode::Here)
         && let Err(error) = own_binary::protect()
     {
-        eprintln!("minidocker: {}", namespaces::program::sentence(&error));
+        tell(format!("minidocker: {}", sentence(&error)));
         return ExitCode::from(namespaces::failure::ENGINE_FAILED);
     }
     let monitor = (foreign == Some(ForeignCode::UnderMonitor)).then(monitor::summon);

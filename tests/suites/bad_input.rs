@@ -201,3 +201,40 @@ fn a_damaged_archive() {
         bad(host, &["load", "-i", "/no/such.tar"], 1, &["/no/such.tar"]);
     });
 }
+
+/// Standard error or output on a full disk: what cannot be said, the exit status says. Nothing panics (101).
+#[test]
+fn nobody_can_be_told() {
+    host(|host| {
+        host.load_image();
+        let on = |redirect: &str, program: &str, args: &str| {
+            let line = format!("exec {} {args} {redirect}", host.bin(program).display());
+            let assert = host.tool("sh", ["-c", &line]).assert();
+            (assert.get_output().status.code(), complaint(&assert))
+        };
+        for (args, code) in [
+            ("rm nosuch", 1),
+            ("exec nosuch true", 1),
+            ("load -i /no/such.tar", 1),
+            ("--bogus", 125),
+            ("run --bogus suite", 125),
+            ("", 0),
+            ("run --rm --network none suite nosuch", 127),
+            ("build /no/such", 1),
+        ] {
+            assert_eq!(on("2>/dev/full", "minidocker", args).0, Some(code), "minidocker {args}");
+        }
+        assert_eq!(on("2>/dev/full", "ch01", "run nosuch").0, Some(127));
+        for (program, args, code) in [
+            ("minidocker", "ps", 1),
+            ("minidocker", "--help", 125),
+            ("minidocker", "images", 1),
+            ("ch01", "list", 125),
+            ("ch02", "plan -m 64m", 125),
+        ] {
+            let (status, said) = on(">/dev/full", program, args);
+            assert_eq!((status, said.lines().count()), (Some(code), 1), "{program} {args}: {said}");
+            assert!(said.contains("write to standard output: No space left on device"), "{program} {args}: {said}");
+        }
+    });
+}

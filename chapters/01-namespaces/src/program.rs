@@ -2,10 +2,12 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use clap::error::ErrorKind;
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -29,26 +31,44 @@ pub fn main_with<C: Parser>(mistake: impl FnOnce(&clap::Error) -> u8, run: impl 
         Ok(arguments) => arguments,
         // Nothing was asked for: help is the answer, on the side where answers to nothing go.
         Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprint!("{help}");
+            tell_lines(&help.to_string());
             return ExitCode::from(mistake(&help));
         }
         Err(error) if error.use_stderr() => {
-            eprintln!("{}: {}", name(), usage(&error.to_string()));
+            tell(format!("{}: {}", name(), usage(&error.to_string())));
             return ExitCode::from(mistake(&error));
         }
-        Err(help) => {
-            let _ = help.print();
-            return ExitCode::SUCCESS;
-        }
+        Err(help) => return ended(help.print().context("write to standard output").map(|()| 0)),
     };
-    match run(arguments) {
+    ended(run(arguments))
+}
+
+/// The exit status of what has ended, with its one error told.
+fn ended(result: Result<i32>) -> ExitCode {
+    match result {
         // A status is 0 to 255, and wait(2) gives no other.
         Ok(code) => ExitCode::from(code as u8),
         Err(error) => {
-            eprintln!("{}: {}", name(), sentence(&error));
+            tell(format!("{}: {}", name(), sentence(&error)));
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// Prints a line on standard error. Where that cannot be written (a full disk behind `2> FILE`, a terminal that is gone)
+/// nobody is left to be told, and the exit status has to say it; `eprintln!` panics.
+pub fn tell(line: impl Display) {
+    tell_lines(&line.to_string());
+}
+
+/// The same for a text of several lines.
+pub fn tell_lines(text: &str) {
+    let _ = io::stderr().write_all(format!("{}\n", text.trim_end()).as_bytes());
+}
+
+/// Prints a line of a program's answer. A full disk behind `> FILE` is an error like any other here; `println!` panics.
+pub fn say(line: impl Display) -> Result<()> {
+    writeln!(io::stdout(), "{line}").context("write to standard output")
 }
 
 /// A mistake in the command line in one line: what is wrong, what was perhaps meant, where to read on.
@@ -119,7 +139,7 @@ mod tests {
 
     #[test]
     fn an_error_is_a_sentence() {
-        let missing = std::io::Error::from_raw_os_error(libc::ENOENT);
+        let missing = io::Error::from_raw_os_error(libc::ENOENT);
         let error = Err::<(), _>(missing).context("open /x").unwrap_err();
         assert_eq!(sentence(&error), "open /x: No such file or directory");
         assert_eq!(sentence(&anyhow::anyhow!("odd (os error ")), "odd (os error ");

@@ -9,6 +9,7 @@ use anyhow::{Result, bail, ensure};
 use cgroups::accounting::stats;
 use cgroups::{CgroupArgs, Group, Hierarchies, LimitArgs, Limits, format_bytes, report};
 use clap::{Args, Parser, Subcommand};
+use namespaces::program::{say, tell};
 use namespaces::{NamespaceArgs, Process, Record, run_to_end};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -147,20 +148,20 @@ fn undo(record: &Record) -> Result<()> {
         let stats = stats(&group);
         if stats.oom_kills.is_some_and(|kills| kills > 0) {
             let limit = stats.memory_max.map(format_bytes).unwrap_or("the machine's memory".into());
-            eprintln!("ch02: out of memory: the kernel killed a process at {limit}");
+            tell(format!("ch02: out of memory: the kernel killed a process at {limit}"));
         }
         if let (Some(refused @ 1..), Some(max)) = (stats.pids_refused, stats.pids_max) {
-            eprintln!("ch02: {refused} times a process was refused: the limit is {max}");
+            tell(format!("ch02: {refused} times a process was refused: the limit is {max}"));
         }
     }
     cgroups::undo(record)
 }
 
 fn plan(args: Plan) -> Result<i32> {
-    println!("# cgroup {}", Hierarchies::detect()?.kind());
+    say(format!("# cgroup {}", Hierarchies::detect()?.kind()))?;
     match args.limits.cgroup(PARENT, "NAME")?.plan()? {
-        Some(plan) => print!("{plan}"),
-        None => println!("# nothing is limited, and there is no place for a cgroup: none is made"),
+        Some(plan) => say(plan.to_string().trim_end())?,
+        None => say("# nothing is limited, and there is no place for a cgroup: none is made")?,
     }
     Ok(0)
 }
@@ -194,8 +195,8 @@ fn show_stats(container: Option<String>) -> Result<i32> {
             Err(_) => {} // it has just ended
         }
     }
-    println!("{}", report::HEADER);
-    rows.iter().for_each(|row| println!("{row}"));
+    say(report::HEADER)?;
+    rows.iter().try_for_each(say)?;
     Ok(0)
 }
 

@@ -11,6 +11,7 @@ use cgroups::CgroupArgs;
 use clap::{Args, Parser, Subcommand};
 use layers::args::{LayerArgs, Scratch, lower, unpack_file};
 use layers::{diff, pack, pack_above, undo};
+use namespaces::program::{say, tell};
 use namespaces::{NamespaceArgs, Process, run_to_end};
 use rootfs::{Device, Root, RootfsArgs};
 
@@ -136,11 +137,11 @@ fn commit(args: Commit) -> Result<i32> {
     match args.output {
         Some(path) => {
             let mut file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
-            println!("{}", write(&mut file)?.diff_id);
+            say(write(&mut file)?.diff_id)?;
         }
         None => {
             ensure!(!stdout().is_terminal(), "a tar is nothing for a terminal (use -o FILE, or > FILE)");
-            eprintln!("{}", write(&mut stdout().lock())?.diff_id);
+            tell(write(&mut stdout().lock())?.diff_id);
         }
     }
     Ok(0)
@@ -148,14 +149,14 @@ fn commit(args: Commit) -> Result<i32> {
 
 fn unpack(args: Unpack) -> Result<i32> {
     let unpacked = unpack_file(&args.tar, &args.directory)?;
-    println!("digest   {}", unpacked.digest);
-    println!("diff ID  {}", unpacked.diff_id);
-    println!("entries  {}", unpacked.contents.entries);
-    println!("bytes    {}", unpacked.contents.size);
+    say(format!("digest   {}", unpacked.digest))?;
+    say(format!("diff ID  {}", unpacked.diff_id))?;
+    say(format!("entries  {}", unpacked.contents.entries))?;
+    say(format!("bytes    {}", unpacked.contents.size))?;
     if unpacked.contents.noted > 0 {
-        println!("noted    {}", unpacked.contents.noted);
-        eprintln!(
-            "not all of an image is an ordinary user's to keep (owners, devices, capabilities): see the notes beside it"
+        say(format!("noted    {}", unpacked.contents.noted))?;
+        tell(
+            "not all of an image is an ordinary user's to keep (owners, devices, capabilities): see the notes beside it",
         );
     }
     Ok(0)

@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use cgroups::CgroupArgs;
 use clap::{Args, Parser, Subcommand};
 use layers::args::{LayerArgs, Scratch};
+use namespaces::program::{say, tell};
 use namespaces::{Kind, NamespaceArgs, Process, rootless};
 use network::run::{collect_dead, passing_id, run_to_end};
 use network::{Bridge, Endpoint, Mode, Network, NetworkArgs, file_mounts, leases};
@@ -124,7 +125,7 @@ fn run(mut args: Run) -> Result<i32> {
     isolations.push(Box::new(rootfs));
     let ready = |endpoint: &Endpoint| {
         if announce {
-            endpoint.ports.iter().for_each(|port| eprintln!("ch05: published {port}"));
+            endpoint.ports.iter().for_each(|port| tell(format!("ch05: published {port}")));
         }
     };
     Ok(run_to_end(process, isolations, &handle, ready)?.code())
@@ -140,10 +141,10 @@ fn hostname(namespaces: &mut NamespaceArgs, mode: &Mode, id: &str) -> String {
 
 fn info(bridge: &Bridge) -> Result<i32> {
     for line in network::host_objects(bridge)? {
-        println!("{line}");
+        say(line)?;
     }
     for (address, id) in leases(bridge)? {
-        println!("address {address} of {id}");
+        say(format!("address {address} of {id}"))?;
     }
     Ok(0)
 }

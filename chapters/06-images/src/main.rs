@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use images::{Connection, Lines, Listed, Platform, PullOptions, Reference, Store, default_root};
+use namespaces::program::say;
 
 mod run;
 
@@ -144,21 +145,21 @@ fn main() -> ExitCode {
             Command::Pull(args) => {
                 let options = PullOptions { platform: args.platform, connection: args.wire.connection() };
                 store.pull(&args.image, &options, &Lines::of_pull(stdout()))?;
-                println!("{}", args.image);
+                say(args.image)?;
             }
             Command::Push(args) => {
                 store.push(&args.image, &args.wire.connection(), &Lines::of_push(stdout()))?;
             }
             Command::Images => list(&store)?,
             Command::Inspect(args) => {
-                println!("{}", serde_json::to_string_pretty(&[store.get(&args.image)?.inspect()])?);
+                say(serde_json::to_string_pretty(&[store.get(&args.image)?.inspect()])?)?;
             }
             Command::Tag(args) => store.tag(&store.get(&args.image)?, &args.name)?,
             Command::Rmi(args) => {
                 for image in &args.images {
                     // Nothing of ours outlives its container: who runs an image holds a lease instead.
                     let removed = store.remove(image, args.force, &|| Ok(Vec::new()))?;
-                    removed.iter().for_each(|removed| println!("{removed}"));
+                    removed.iter().try_for_each(say)?;
                 }
             }
             Command::Save(args) => save(&store, &args)?,
@@ -170,12 +171,12 @@ fn main() -> ExitCode {
 }
 
 fn list(store: &Store) -> Result<()> {
-    println!("{:<40} {:<20} {:<14} SIZE", "REPOSITORY", "TAG", "IMAGE ID");
+    say(format!("{:<40} {:<20} {:<14} SIZE", "REPOSITORY", "TAG", "IMAGE ID"))?;
     for listed in store.list()? {
         let image = match listed {
             Listed::Image(image) => image,
             Listed::Damaged { title, reason } => {
-                println!("{title:<40} {:<20} {:<14} {reason}", "<damaged>", "-");
+                say(format!("{title:<40} {:<20} {:<14} {reason}", "<damaged>", "-"))?;
                 continue;
             }
         };
@@ -183,7 +184,8 @@ fn list(store: &Store) -> Result<()> {
         let nameless = vec![("<none>".to_owned(), None)];
         for (repository, tag) in if names.is_empty() { nameless } else { names } {
             let megabytes = image.size as f64 / 1e6;
-            println!("{repository:<40} {:<20} {:<14} {megabytes:.2}MB", tag.unwrap_or("<none>"), image.short_id());
+            let (tag, id) = (tag.unwrap_or("<none>"), image.short_id());
+            say(format!("{repository:<40} {tag:<20} {id:<14} {megabytes:.2}MB"))?;
         }
     }
     Ok(())
@@ -215,8 +217,8 @@ fn load(store: &Store, args: &Load) -> Result<()> {
     };
     for image in loaded {
         match image.names.as_slice() {
-            [] => println!("Loaded image ID: {}", image.id),
-            names => names.iter().for_each(|name| println!("Loaded image: {}", name.familiar())),
+            [] => say(format!("Loaded image ID: {}", image.id))?,
+            names => names.iter().try_for_each(|name| say(format!("Loaded image: {}", name.familiar())))?,
         }
     }
     Ok(())

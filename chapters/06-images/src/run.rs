@@ -1,6 +1,6 @@
 //! `ch06 run`: chapter 5's list, with the layers, the process and the user from an image.
 
-use std::io::{Write, stderr};
+use std::io::stderr;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -9,6 +9,7 @@ use clap::Args;
 use images::{Image, ImageArgs, Lines, PullOptions, Reference, Store, process, user};
 use layers::args::Scratch;
 use layers::{Layers, Upper};
+use namespaces::program::tell;
 use namespaces::{Kind, NamespaceArgs, rootless};
 use network::run::{collect_dead, passing_id, run_to_end};
 use network::{Bridge, Mode, Network, NetworkArgs, file_mounts};
@@ -94,7 +95,7 @@ fn find_or_pull(store: &Store, args: &Run) -> Result<Image> {
         return Ok(image);
     }
     let name: Reference = args.image().parse()?;
-    let _ = writeln!(stderr(), "Unable to find image '{}' locally", name.familiar());
+    tell(format!("Unable to find image '{}' locally", name.familiar()));
     let options = PullOptions { platform: args.image_args.platform.clone(), connection: args.wire.connection() };
     store.pull(&name, &options, &Lines::of_pull(stderr()))
 }

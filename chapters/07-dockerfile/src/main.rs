@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use dockerfile::{BuildArgs, Builder, Plain, Progress, Quiet, plain_user};
 use images::{PullOptions, Silent, Store};
+use namespaces::program::{say, tell};
 
 /// Images from a Dockerfile: each instruction a step, each step's result kept for the next time.
 #[derive(Parser)]
@@ -59,12 +60,12 @@ fn build(args: &Build) -> Result<i32> {
     let progress: &dyn Progress = if args.build.quiet { &Quiet } else { &Plain::default() };
     match builder.build(&args.build, progress) {
         Ok(image) => {
-            println!("{}", image.id);
+            say(&image.id)?;
             Ok(0)
         }
         // A build that fails is not the engine's failure: Docker says 1, not 125.
         Err(error) => {
-            eprintln!("ch07: {error:#}");
+            tell(format!("ch07: {error:#}"));
             Ok(1)
         }
     }

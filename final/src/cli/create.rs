@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use images::{Image, PullOptions, Reference, Store};
+use namespaces::program::tell;
 
 use super::describe::describe;
 use super::options::{Options, Pull};
@@ -65,7 +66,7 @@ fn find_image(store: &Store, options: &Options) -> Result<Image> {
     if options.pull == Pull::Never {
         bail!("there is no image {} here, and --pull never forbids to fetch it", reference.familiar());
     }
-    eprintln!("Unable to find image '{}' locally", reference.familiar());
+    tell(format!("Unable to find image '{}' locally", reference.familiar()));
     let pull = PullOptions { platform: options.image_args.platform.clone(), ..PullOptions::default() };
     super::pull::fetch(store, &reference, &pull, super::pull::Report::ToStderr)
 }

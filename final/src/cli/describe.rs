@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use images::{Image, Store};
 use jiff::Timestamp;
+use namespaces::program::tell;
 use namespaces::{Kind, rootless};
 use network::Mode;
 use nix::sys::signal::Signal;
@@ -29,9 +30,7 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
     let mut process = images::process(&image.config, &overrides)?;
     let default_network = if rootless() { Mode::None } else { Mode::Bridge };
     if rootless() && args.network.network.is_none() && args.network.publish.is_empty() {
-        eprintln!(
-            "minidocker: an ordinary user cannot make a bridge: using --network none (--network host shares ours)"
-        );
+        tell("minidocker: an ordinary user cannot make a bridge: using --network none (--network host shares ours)");
     }
     let network = args.network.options(default_network)?;
     let limits = args.cgroup.limits()?;

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use images::{Image, Listed, Reference};
+use namespaces::program::tell;
 
 use crate::format::{ago, say, size, table};
 use crate::root::Root;
@@ -37,7 +38,7 @@ pub fn run(root: &Root, args: &Images) -> Result<i32> {
         match listed {
             Listed::Image(image) => rows.extend(of_image(&image, args, only.as_ref(), with_tag)),
             Listed::Damaged { title, reason } => {
-                eprintln!("minidocker: the image {title} is damaged: {reason} (minidocker rmi {title} removes it)");
+                tell(format!("minidocker: the image {title} is damaged: {reason} (minidocker rmi {title} removes it)"));
             }
         }
     }

@@ -43,7 +43,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use namespaces::StartError;
 use namespaces::failure::ENGINE_FAILED;
-use namespaces::program::sentence;
+use namespaces::program::{sentence, tell};
 
 use crate::format::say;
 use crate::monitor::{self, Summoned};
@@ -229,7 +229,7 @@ pub fn for_each<T>(names: &[T], mut act: impl FnMut(&T) -> Result<()>) -> Result
     let mut code = 0;
     for name in names {
         if let Err(error) = act(name) {
-            eprintln!("minidocker: {}", sentence(&error));
+            tell(format!("minidocker: {}", sentence(&error)));
             code = 1;
         }
     }

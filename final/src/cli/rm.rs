@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
+use namespaces::program::tell;
 
 use super::for_each;
 use crate::container::Container;
@@ -29,7 +30,7 @@ pub fn run(root: &Root, args: &Rm) -> Result<i32> {
     for_each(&args.containers, |name| {
         let container = match Container::find(root, name) {
             Err(error) if args.force && error.to_string().starts_with("no such container") => {
-                eprintln!("minidocker: {error}");
+                tell(format!("minidocker: {error}"));
                 return Ok(());
             }
             found => found?,

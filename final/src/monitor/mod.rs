@@ -280,7 +280,8 @@ pub(crate) fn stop_at(step: &str) {
     if std::env::var_os("MINIDOCKER_STOP_AT").is_some_and(|at| at == step) {
         // By the number that it has for the host: a container's first process is number 1 to itself.
         let pid = fs::read_link("/proc/self").map(|pid| pid.display().to_string());
-        eprintln!("stopped at {step}: {}", pid.unwrap_or_else(|_| std::process::id().to_string()));
+        let pid = pid.unwrap_or_else(|_| std::process::id().to_string());
+        namespaces::program::tell(format!("stopped at {step}: {pid}"));
         loop {
             std::thread::park();
         }

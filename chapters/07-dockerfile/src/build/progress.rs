@@ -1,7 +1,9 @@
 //! What a build tells whoever watches it.
 
 use std::cell::RefCell;
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
+
+use namespaces::program::tell;
 
 /// Watches a build.
 pub trait Progress {
@@ -26,20 +28,20 @@ pub struct Plain {
 impl Progress for Plain {
     fn step(&self, number: usize, total: usize, instruction: &str) {
         let line = format!("[{number}/{total}] {}", one_line(instruction));
-        eprintln!("{line}");
+        tell(&line);
         *self.last.borrow_mut() = line;
     }
 
     fn cached(&self) {
         // On a terminal the word joins its line; in a file a line once written stays.
         match stderr().is_terminal() {
-            true => eprintln!("\x1b[1A\x1b[2K{} CACHED", self.last.borrow()),
-            false => eprintln!("CACHED"),
+            true => drop(writeln!(stderr(), "\x1b[1A\x1b[2K{} CACHED", self.last.borrow())),
+            false => tell("CACHED"),
         }
     }
 
     fn note(&self, text: &str) {
-        eprintln!("note: {text}");
+        tell(format!("note: {text}"));
     }
 }
 
