@@ -6,10 +6,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket as socket_of};
 use predicates::prelude::*;
 use suite::container::{PLENTY, detached, inspect, monitor, stopped_at, wait_for_log, wait_for_status};
+use suite::image::Image;
 use suite::process::{go_on, listens, stop};
 use suite::{eventually, host};
 
-use crate::expect::{complaint, text};
+use crate::expect::{complaint, refused, text};
 
 #[test]
 fn a_detached_container_is_seen_and_stopped() {
@@ -332,5 +333,34 @@ fn ports_are_listed() {
         host.minidocker(["port", "web", "81"]).assert().code(1);
         host.minidocker(["port", "web", "http"]).assert().code(1);
         host.minidocker(["rm", "-f", "web"]).assert().success();
+    });
+}
+
+/// systemd's images say STOPSIGNAL SIGRTMIN+3.
+#[test]
+fn real_time_signals_stop_and_kill() {
+    host(|host| {
+        let archive = host.work().join("systemd.tar");
+        Image::system(host).set("StopSignal", "SIGRTMIN+3".into()).archive(&archive, "systemd:latest");
+        host.minidocker(["load", "-i"]).arg(archive).assert().success();
+        let trap = |number: u8| format!("trap 'exit 7' {number}; echo ready; while :; do sleep 0.05; done");
+        let run = |name: &str, args: &[&str], line: &str| {
+            let mut command = host.minidocker(["run", "-d", "--network", "none", "--name", name]);
+            command.args(args).args(["systemd", "sh", "-c", line]).assert().success();
+            wait_for_log(host, name, "ready");
+        };
+        run("its-own", &[], &trap(37));
+        host.minidocker(["stop", "its-own"]).assert().success();
+        assert_eq!(inspect(host, "its-own")["State"]["ExitCode"], 7);
+        run("mine", &["--stop-signal", "64"], &trap(64));
+        host.minidocker(["stop", "mine"]).assert().success();
+        assert_eq!(inspect(host, "mine")["State"]["ExitCode"], 7);
+        run("killed", &["--init"], "echo ready; exec sleep 1000");
+        host.minidocker(["kill", "-s", "rtmax-1", "killed"]).assert().success();
+        host.minidocker(["wait", "killed"]).assert().success().stdout("191\n"); // 128 + 63
+        for signal in ["RTMIN+31", "RTMIN-1", "65", "0", "NOSUCH"] {
+            let killed = host.minidocker(["kill", "-s", signal, "killed"]).assert();
+            refused(killed, 1, &["invalid signal", signal]);
+        }
     });
 }

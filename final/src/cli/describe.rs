@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use images::{Image, Store};
 use jiff::Timestamp;
 use namespaces::program::tell;
-use namespaces::{Kind, rootless};
+use namespaces::{Kind, rootless, signals};
 use network::Mode;
 use nix::sys::signal::Signal;
 use rootfs::{Mount, MountSource};
@@ -182,29 +182,13 @@ fn labels(of_image: &BTreeMap<String, String>, given: &[String]) -> Result<BTree
 
 /// A signal by name, with or without SIG, or by number.
 pub fn signal_number(text: &str) -> Result<i32> {
-    let unknown = || format!("invalid signal: {text} (write it as in TERM, SIGTERM or 15)");
-    if let Ok(number) = text.parse::<i32>() {
-        Signal::try_from(number).ok().with_context(unknown)?;
-        return Ok(number);
-    }
-    let upper = text.to_ascii_uppercase();
-    let name = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
-    Ok(name.parse::<Signal>().ok().with_context(unknown)? as i32)
+    signals::parse(text)
+        .with_context(|| format!("invalid signal: {text} (write it as in TERM, SIGTERM, 15 or RTMIN+3)"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn signals_by_any_name() {
-        for text in ["TERM", "SIGTERM", "sigterm", "15"] {
-            assert_eq!(signal_number(text).unwrap(), 15);
-        }
-        for text in ["", "0", "99", "NOSUCH", "-1"] {
-            assert!(signal_number(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn labels_of_the_command_line_win() {

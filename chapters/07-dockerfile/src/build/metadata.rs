@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use images::{Execution, ImageConfig};
+use namespaces::signals;
 use serde_json::json;
 
 use crate::syntax::{Command, Healthcheck, Kind};
@@ -125,13 +126,7 @@ fn ports_of(text: &str) -> Result<Vec<String>> {
 
 /// Checked now rather than when somebody stops a container of this image.
 fn signal_name(text: &str) -> Result<String> {
-    let upper = text.trim().to_uppercase();
-    let number = upper.parse::<i32>().is_ok_and(|number| (1..=64).contains(&number));
-    let name = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
-    let real_time = name.strip_prefix("SIGRTMIN").or(name.strip_prefix("SIGRTMAX")).is_some();
-    if !number && !real_time {
-        name.parse::<nix::sys::signal::Signal>().ok().with_context(|| format!("STOPSIGNAL {text}: no such signal"))?;
-    }
+    signals::parse(text).with_context(|| format!("STOPSIGNAL {text}: no such signal"))?;
     Ok(text.trim().to_owned())
 }
 
@@ -202,7 +197,9 @@ mod tests {
         let ports: Vec<&String> = config.exposed_ports.keys().collect();
         assert_eq!(ports, ["80/tcp", "81/tcp", "82/udp", "90/tcp", "91/tcp"]);
         assert!(config.volumes.contains_key("/a b"));
-        for bad in ["EXPOSE 0", "EXPOSE 70000", "EXPOSE 2-1", "EXPOSE 80/icmp", "STOPSIGNAL SIGNOPE", "STOPSIGNAL 65"] {
+        assert_eq!(built("STOPSIGNAL RTMIN+3").unwrap().stop_signal.as_deref(), Some("RTMIN+3"));
+        let signals = ["STOPSIGNAL SIGNOPE", "STOPSIGNAL 65", "STOPSIGNAL SIGRTMIN+x"];
+        for bad in ["EXPOSE 0", "EXPOSE 70000", "EXPOSE 2-1", "EXPOSE 80/icmp"].into_iter().chain(signals) {
             assert!(built(bad).is_err(), "{bad}");
         }
     }
