@@ -57,13 +57,27 @@ fn ended(result: Result<i32>) -> ExitCode {
 
 /// Prints a line on standard error. Where that cannot be written (a full disk behind `2> FILE`, a terminal that is gone)
 /// nobody is left to be told, and the exit status has to say it; `eprintln!` panics.
+///
+/// A line it stays: of what it quotes of an image, a registry or a file, nothing reaches the terminal as a command to it
+/// (CVE-2003-0063), and no newline makes it look like two.
 pub fn tell(line: impl Display) {
-    tell_lines(&line.to_string());
+    tell_lines(&printable(&line.to_string()));
 }
 
-/// The same for a text of several lines.
+/// The same for a text of several lines, which is our own or has been made [`printable`] line by line.
 pub fn tell_lines(text: &str) {
     let _ = io::stderr().write_all(format!("{}\n", text.trim_end()).as_bytes());
+}
+
+/// A text with its control characters, the newline among them, written as Rust writes them: `\n`, `\u{1b}`.
+pub fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+        shown
+    })
 }
 
 /// Prints a line of a program's answer. A full disk behind `> FILE` is an error like any other here; `println!` panics.
@@ -146,6 +160,14 @@ mod tests {
         let busy = Err::<(), _>(nix::Error::EBUSY).context("mount /x").unwrap_err();
         assert_eq!(sentence(&busy), "mount /x: Device or resource busy");
         assert_eq!(sentence(&anyhow::anyhow!("Dockerfile:2: ENV: no value")), "Dockerfile:2: ENV: no value");
+    }
+
+    #[test]
+    fn nothing_commands_the_terminal() {
+        assert_eq!(
+            printable("exec \"/\u{1b}[31mx\nfake\r\": é\u{85}\u{7f}"),
+            "exec \"/\\u{1b}[31mx\\nfake\\r\": é\\u{85}\\u{7f}"
+        );
     }
 
     #[test]

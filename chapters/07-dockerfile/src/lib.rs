@@ -25,6 +25,6 @@ pub mod syntax;
 
 pub use build::args::{BuildArg, BuildArgs};
 pub use build::builder::Builder;
-pub use build::progress::{Plain, Progress, Quiet};
+pub use build::progress::{Plain, Progress, Quiet, tell_failure};
 pub use build::run::{Extra, Failed, RunStep, plain_user};
 pub use syntax::{Dockerfile, ParseError, parse};

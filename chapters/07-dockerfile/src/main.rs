@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use dockerfile::{BuildArgs, Builder, Plain, Progress, Quiet, plain_user};
+use dockerfile::{BuildArgs, Builder, Plain, Progress, Quiet, plain_user, tell_failure};
 use images::{PullOptions, Silent, Store};
-use namespaces::program::{say, tell};
+use namespaces::program::say;
 
 /// Images from a Dockerfile: each instruction a step, each step's result kept for the next time.
 #[derive(Parser)]
@@ -65,7 +65,7 @@ fn build(args: &Build) -> Result<i32> {
         }
         // A build that fails is not the engine's failure: Docker says 1, not 125.
         Err(error) => {
-            tell(format!("ch07: {error:#}"));
+            tell_failure("ch07", &error);
             Ok(1)
         }
     }

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use clap::Args;
-use dockerfile::{BuildArgs, Builder, Plain, Progress, Quiet, RunStep};
+use dockerfile::{BuildArgs, Builder, Plain, Progress, Quiet, RunStep, tell_failure};
 use images::{Image, PullOptions, Reference, Store};
-use namespaces::{Isolation, StartError};
+use namespaces::Isolation;
 
 use super::pull::{self, Report};
 use crate::demo;
@@ -41,7 +41,10 @@ pub fn run(root: &Root, args: &Build) -> Result<i32> {
             Ok(0)
         }
         // That a build fails is not the engine's failure: Docker says 1, not 125.
-        Err(error) => Err(StartError::new(1, None, format!("{error:#}")).into()),
+        Err(error) => {
+            tell_failure("minidocker", &error);
+            Ok(1)
+        }
     }
 }
 

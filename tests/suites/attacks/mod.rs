@@ -94,6 +94,7 @@ const ATTACKS: &[(&str, &str)] = &[
     ("names::the_file_for_the_id_is_there_already", "CWE-59"),
     ("names::a_word_is_two_lines", "CWE-93"),
     ("names::a_command_writes_to_the_terminal_of_who_lists_it", "CVE-2003-0063"),
+    ("names::an_image_writes_to_the_terminal_by_the_error_it_causes", "CVE-2003-0063"),
     ("races::a_volumes_directory_is_exchanged_while_it_is_mounted_on", "CVE-2021-30465"),
     ("races::the_working_directory_is_exchanged_while_it_is_entered", "CVE-2018-15664, by exec"),
     ("archives::names_in_a_layer_lead_out", "CVE-2014-6407, CVE-2014-9356"),

@@ -2,7 +2,9 @@
 
 use std::fs;
 
+use serde_json::json;
 use suite::container::detached;
+use suite::image::Image;
 use suite::{Host, host};
 
 use crate::expect::{complaint, text};
@@ -110,7 +112,7 @@ fn an_images_name_is_a_path() {
         }
         for name in ["../../work/outside:latest", "..:latest", "/etc/passwd:latest", "a/../../b:latest"] {
             let archive = host.work().join("evil.tar");
-            suite::image::Image::system(host).archive(&archive, name);
+            Image::system(host).archive(&archive, name);
             let _either = host.minidocker(["load", "-i"]).arg(&archive).assert();
             let images = text(&host.minidocker(["images"]).assert().success());
             assert!(!images.contains(".."), "{images}");
@@ -175,5 +177,46 @@ fn a_command_writes_to_the_terminal_of_who_lists_it() {
         assert!(!listing.contains('\u{1b}') && !listing.contains('\u{7}'), "{listing:?}");
         assert_eq!(listing.lines().count(), 2, "{listing}");
         host.minidocker(["rm", "-f", "base"]).assert().success();
+    });
+}
+
+/// The config of an image, or a Dockerfile, has escapes and newlines in what an error will quote: a terminal would carry
+/// out the ones, and who reads believe the line behind the others.
+#[test]
+fn an_image_writes_to_the_terminal_by_the_error_it_causes() {
+    const EVIL: &str = "/\u{1b}[31mx\u{9b}2J\nminidocker is well\r\u{7}";
+    host(|host| {
+        host.load_image();
+        let clean = |said: &str, what: &str| {
+            assert!(!said.chars().any(char::is_control), "{what}: {said:?}");
+            assert!(said.contains(r"\u{1b}[31mx\u{9b}2J\nminidocker is well"), "{what}: {said:?}");
+        };
+        let keys = [
+            ("User", json!(EVIL)),
+            ("Entrypoint", json!([EVIL])),
+            ("WorkingDir", json!(&EVIL[1..])),
+            ("StopSignal", json!(EVIL)),
+        ];
+        for (key, value) in keys {
+            let archive = host.work().join("evil.tar");
+            Image::system(host).set(key, value).archive(&archive, "evil:latest");
+            host.minidocker(["load", "-i"]).arg(archive).assert().success();
+            let assert = host.minidocker(["run", "--rm", "--network", "none", "evil", "true"]).assert().failure();
+            clean(&complaint(&assert), key);
+        }
+        for option in ["--group-add", "--user", "--bogus", "--stop-signal", "--cap-add"] {
+            let assert = host.minidocker(["run", "--rm", &format!("{option}={EVIL}"), "suite", "true"]).assert();
+            let said = complaint(&assert.failure());
+            assert!(!said.chars().any(char::is_control), "{option}: {said:?}");
+        }
+        for words in [["rm", EVIL], ["logs", EVIL], ["run", EVIL], [EVIL, ""]] {
+            let said = complaint(&host.minidocker(words).assert().failure());
+            assert!(!said.chars().any(char::is_control), "{words:?}: {said:?}");
+        }
+        for dockerfile in ["FROM scratch\nRUN \u{1b}[2J\n", "FROM suite\nSTOPSIGNAL \u{1b}[2J\n", "\u{1b}[2J x\n"] {
+            let directory = crate::ch07::context(host, "context", &[("Dockerfile", dockerfile)]);
+            let said = complaint(&host.minidocker(["build", "-t", "x"]).arg(&directory).assert().code(1));
+            assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{dockerfile:?}: {said:?}");
+        }
     });
 }

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::io::{IsTerminal, Write, stderr};
 
-use namespaces::program::tell;
+use namespaces::program::{printable, sentence, tell, tell_lines};
+
+use crate::ParseError;
 
 /// Watches a build.
 pub trait Progress {
@@ -42,6 +44,17 @@ impl Progress for Plain {
 
     fn note(&self, text: &str) {
         tell(format!("note: {text}"));
+    }
+}
+
+/// Tells why a build of `program` has failed: what is wrong with a Dockerfile is shown in several lines, all else is one.
+pub fn tell_failure(program: &str, error: &anyhow::Error) {
+    match error.chain().any(|cause| cause.is::<ParseError>()) {
+        true => {
+            let shown: Vec<String> = format!("{error:#}").lines().map(printable).collect();
+            tell_lines(&format!("{program}: {}", shown.join("\n")));
+        }
+        false => tell(format!("{program}: {}", sentence(error))),
     }
 }
 

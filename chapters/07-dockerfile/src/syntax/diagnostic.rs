@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use namespaces::program::printable;
+
 /// A Dockerfile's text by lines, as its author sees it in the editor.
 #[derive(Debug, Clone, Default)]
 pub struct Source {
@@ -69,12 +71,13 @@ impl fmt::Display for ParseError {
         let width = self.text.get(self.columns.clone()).map_or(1, |text| text.chars().count()).max(1);
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
-        writeln!(f, "{}:{}:{}: {}", self.file, self.line, before + 1, self.message)?;
+        let message = printable(&self.message);
+        writeln!(f, "{}:{}:{}: {message}", self.file, self.line, before + 1)?;
         writeln!(f, "{margin} |")?;
         writeln!(f, "{number} | {}", shown(self.text.trim_end()))?;
         write!(f, "{margin} | {}{}", " ".repeat(before), "^".repeat(width))?;
         match &self.help {
-            Some(help) => write!(f, " {help}"),
+            Some(help) => write!(f, " {}", printable(help)),
             None => Ok(()),
         }
     }
