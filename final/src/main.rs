@@ -69,5 +69,6 @@ fn main() -> ExitCode {
         return ExitCode::from(namespaces::failure::ENGINE_FAILED);
     }
     let monitor = (foreign == Some(ForeignCode::UnderMonitor)).then(monitor::summon);
-    namespaces::program::main_with(cli::status_of_mistake, |cli| cli::run(cli, monitor))
+    let words = cli::empty::without(std::env::args_os());
+    namespaces::program::main_with(words, cli::status_of_mistake, |cli| cli::run(cli, monitor))
 }

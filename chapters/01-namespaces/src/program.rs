@@ -1,7 +1,7 @@
 //! What the `main` functions of the chapters share.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
@@ -19,15 +19,19 @@ use crate::{Container, Exit, Isolation, Process, Record};
 /// A program's `main`: reads the command line, runs, prints the one error that there may be, and gives the exit status
 /// (Docker's: that of the payload, or 125 where the program itself failed, 126, 127).
 pub fn main<C: Parser>(run: impl FnOnce(C) -> Result<i32>) -> ExitCode {
-    main_with(|_| ENGINE_FAILED, run)
+    main_with(env::args_os(), |_| ENGINE_FAILED, run)
 }
 
-/// The same, with an exit status that depends on the mistake in the command line.
-pub fn main_with<C: Parser>(mistake: impl FnOnce(&clap::Error) -> u8, run: impl FnOnce(C) -> Result<i32>) -> ExitCode {
+/// The same for a command line of these words, with an exit status that depends on the mistake in it.
+pub fn main_with<C: Parser>(
+    words: impl IntoIterator<Item = OsString>,
+    mistake: impl FnOnce(&clap::Error) -> u8,
+    run: impl FnOnce(C) -> Result<i32>,
+) -> ExitCode {
     // Rust's runtime ignores SIGPIPE, and then `ch01 list | head` is told of an error that is none.
     // SAFETY: the default action runs no code of ours.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-    let arguments = match C::try_parse() {
+    let arguments = match C::try_parse_from(words) {
         Ok(arguments) => arguments,
         // Nothing was asked for: help is the answer, on the side where answers to nothing go.
         Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {

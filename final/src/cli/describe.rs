@@ -41,7 +41,8 @@ pub fn describe(root: &Root, store: &Store, image: &Image, args: &Options) -> Re
         ensure!(!privileges.privileged, "conflicting options: --userns private and --privileged");
         ensure!(network.mode != Mode::Host, "conflicting options: --userns private and --network host");
     }
-    let stop_signal = args.stop_signal.as_ref().or(config.stop_signal.as_ref());
+    let of_image = config.stop_signal.as_ref().filter(|text| !text.is_empty());
+    let stop_signal = args.stop_signal.as_ref().or(of_image);
     let stop_signal = stop_signal.map_or(Ok(Signal::SIGTERM as i32), |text| signal_number(text))?;
     let layers = store.layer_dirs(image)?;
     let _volumes = VolumeStore::of(root).lease()?; // until it is written down which ones the container has

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod build;
 pub mod create;
 pub mod describe;
+pub mod empty;
 pub mod exec;
 pub mod images;
 pub mod info;
