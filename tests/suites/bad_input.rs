@@ -238,3 +238,19 @@ fn nobody_can_be_told() {
         }
     });
 }
+
+/// Words without end: the same status as for short ones, and a sentence that a terminal can hold.
+#[test]
+fn endless_words() {
+    host(|host| {
+        host.load_image();
+        let long = "x".repeat(100_000);
+        for name in [long.clone(), format!("/bin/{long}")] {
+            let assert = host.minidocker(["run", "--rm", "--network", "none", "suite", &name]).assert().code(127);
+            let said = complaint(&assert);
+            assert!(said.contains("xxx") && said.len() < 2_000, "{} bytes: {said}", said.len());
+        }
+        let endless = ["run", "--rm", "--network", "none", "--env-file", "/dev/zero", "suite", "true"];
+        bad(host, &endless, 125, &["env file /dev/zero", "longer than"]);
+    });
+}

@@ -116,3 +116,21 @@ fn who_is_left_when_the_first_ends_ends_too() {
         host.minidocker(["rm", "base"]).assert().success();
     });
 }
+
+/// The kernel takes 128 KiB for one variable and 2 MiB in all.
+#[test]
+fn a_big_environment_is_the_kernels_to_refuse() {
+    host(|host| {
+        detached(host, "box", &[], &["payload", "wait"]);
+        let big = "x".repeat(100_000);
+        let with = |count: usize| {
+            let mut command = host.minidocker(["exec"]);
+            for number in 0..count {
+                command.args(["-e".to_owned(), format!("BIG{number}={big}")]);
+            }
+            command.args(["box", "sh", "-c", "env | grep -c ^BIG; echo ${#BIG14}"]).assert()
+        };
+        with(15).success().stdout("15\n100000\n");
+        host.minidocker(["exec", "box", "true"]).assert().success();
+    });
+}

@@ -362,3 +362,21 @@ fn many_at_once() {
         host.minidocker(["ps", "-aq"]).assert().success().stdout("");
     });
 }
+
+/// Scripts write `--hostname "$NAME"`, set or not.
+#[test]
+fn empty_options_are_those_not_given() {
+    host(|host| {
+        host.load_image();
+        let options = ["hostname", "domainname", "workdir", "network", "stop-signal", "pid", "ipc", "uts", "userns"];
+        let more = ["cgroupns", "cidfile", "platform", "cgroup-parent", "name", "user", "pull"];
+        let words = options.iter().chain(&more).flat_map(|name| [format!("--{name}"), String::new()]);
+        let line = "hostname | wc -c; pwd; id -u; echo $#";
+        host.minidocker(["run", "--rm"])
+            .args(words)
+            .args(["suite", "sh", "-c", line, "sh", "--hostname", ""])
+            .assert()
+            .success()
+            .stdout("13\n/\n0\n2\n");
+    });
+}

@@ -83,9 +83,8 @@ impl Gate {
 
     pub(crate) fn send(&self, message: &Message, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         let mut text = serde_json::to_vec(message).context("encode a message")?;
-        if text.len() > MESSAGE_MAX {
-            let cut = StartError::new(crate::failure::ENGINE_FAILED, None, "the error is too long to be told");
-            text = serde_json::to_vec(&Message::Failed(cut)).context("encode a message")?;
+        if let (Message::Failed(error), true) = (message, text.len() > MESSAGE_MAX) {
+            text = serde_json::to_vec(&Message::Failed(error.shortened())).context("encode a message")?;
         }
         let fds = fd.map(|fd| [fd]);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -194,8 +193,13 @@ mod tests {
     #[test]
     fn an_endless_error_is_cut() {
         let (outer, inner) = Gate::pair(None).unwrap();
-        inner.send(&Message::Failed(StartError::new(125, None, "x".repeat(1 << 20))), None).unwrap();
-        assert!(outer.expect(&Message::Ready).unwrap_err().to_string().contains("too long"));
+        // A control character takes six bytes in JSON.
+        let endless = StartError { code: 127, errno: Some(2), causes: vec!["\u{1b}".repeat(1 << 20); 100] };
+        inner.send(&Message::Failed(endless), None).unwrap();
+        let told = outer.expect(&Message::Ready).unwrap_err();
+        let told: &StartError = told.downcast_ref().unwrap();
+        assert_eq!((told.code, told.errno), (127, Some(2)));
+        assert!(told.causes[0].ends_with('…'), "{told}");
     }
 
     #[test]

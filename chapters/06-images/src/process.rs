@@ -9,7 +9,8 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -135,9 +136,15 @@ fn set(process: &mut Process, entry: &str) -> Result<()> {
     Ok(())
 }
 
+/// The longest env file, in bytes: more than `execve(2)` takes of an environment, so that `/dev/zero` has an end.
+const ENV_FILE_MAX: u64 = 8 * 1024 * 1024;
+
 /// Docker's env files: a line is `KEY=VALUE` or `KEY`, `#` starts a comment line, nothing is quoted.
 fn read_env_file(path: &Path) -> Result<Vec<String>> {
-    let text = fs::read_to_string(path).with_context(|| format!("read the env file {}", path.display()))?;
+    let step = || format!("read the env file {}", path.display());
+    let mut text = String::new();
+    File::open(path).and_then(|file| file.take(ENV_FILE_MAX + 1).read_to_string(&mut text)).with_context(step)?;
+    ensure!(text.len() as u64 <= ENV_FILE_MAX, "{}: it is longer than {ENV_FILE_MAX} bytes", step());
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut entries = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -157,6 +164,7 @@ fn read_env_file(path: &Path) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn image(entrypoint: &[&str], cmd: &[&str]) -> ImageConfig {
         let owned = |words: &[&str]| Some(words.iter().map(|word| word.to_string()).collect());

@@ -19,6 +19,8 @@ pub struct Client {
     socket: OwnedFd,
     queue: VecDeque<Vec<u8>>,
     gone: bool,
+    /// What it has said so far of a request that comes in parts.
+    pub parts: Vec<u8>,
     /// The process that it is connected with.
     pub session: Option<u32>,
     /// Whether it gives that process its input.
@@ -39,6 +41,7 @@ impl Client {
             socket,
             queue: VecDeque::new(),
             gone: false,
+            parts: Vec::new(),
             session: None,
             gives_input: false,
             untold: 0,

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! client → monitor   R {"Exec":{…}}   a request, once, first (JSON)
+//!                    r bytes          so much of a long one, any number of times, and then   T bytes   the rest
 //!                    i bytes          standard input        I   its end
 //!                    w {"rows":…}     the terminal's size
 //!                    k 15             a signal for the process (decimal)
@@ -35,14 +36,20 @@ pub const CHUNK: usize = 32 * 1024;
 /// The alternative, to leave input in the socket while the process does not read, blocks a client that must go on taking the
 /// process's output before the process reads again. It fits in a socket's buffer, so that sending does not block either.
 pub const WINDOW: usize = 4 * CHUNK;
-/// The longest packet: a request with a big environment. Below the default limit of a socket's buffer.
+/// The longest packet, below the default limit of a socket's buffer. A request with a big environment goes in parts.
 pub const PACKET_MAX: usize = 160 * 1024;
+/// The longest request. `execve(2)` takes 6 MiB of arguments and environment at most, usually 2; as JSON they grow a little.
+pub const REQUEST_MAX: usize = 16 * 1024 * 1024;
 
 /// One packet.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Packet {
     /// What the client wants.
     Request(Request),
+    /// A part of a request, as JSON, that is too long for one packet.
+    Part(Vec<u8>),
+    /// Its last part.
+    LastPart(Vec<u8>),
     /// Bytes for the process's standard input.
     Input(Vec<u8>),
     /// No more of them.
@@ -114,6 +121,8 @@ impl Packet {
         let number = |tag, number: i32| with(tag, number.to_string().as_bytes());
         Ok(match self {
             Packet::Request(request) => with(b'R', &serde_json::to_vec(request)?),
+            Packet::Part(bytes) => with(b'r', bytes),
+            Packet::LastPart(bytes) => with(b'T', bytes),
             Packet::Input(bytes) => with(b'i', bytes),
             Packet::InputEnd => with(b'I', &[]),
             Packet::Resize(size) => with(b'w', &serde_json::to_vec(size)?),
@@ -134,6 +143,8 @@ impl Packet {
         let number = || text()?.parse::<i32>().context("a packet without its number");
         Ok(match tag {
             b'R' => Packet::Request(serde_json::from_slice(content).context("an unknown request")?),
+            b'r' => Packet::Part(content.to_vec()),
+            b'T' => Packet::LastPart(content.to_vec()),
             b'i' => Packet::Input(content.to_vec()),
             b'I' => Packet::InputEnd,
             b'w' => Packet::Resize(serde_json::from_slice(content).context("a malformed window size")?),
@@ -152,11 +163,46 @@ impl Packet {
 /// Sends a packet, waiting until the other side has room for it.
 pub fn send_packet(socket: BorrowedFd<'_>, packet: &Packet) -> Result<()> {
     let bytes = packet.encode()?;
-    if bytes.len() > PACKET_MAX {
-        bail!("the request is too long: {} bytes of at most {PACKET_MAX} (a smaller environment?)", bytes.len());
+    if bytes.len() <= PACKET_MAX {
+        return send_bytes(socket, &bytes);
     }
-    rustix::io::retry_on_intr(|| send(socket, &bytes, SendFlags::NOSIGNAL)).context("talk to the monitor")?;
+    let (Packet::Request(_), 0..=REQUEST_MAX) = (packet, bytes.len()) else {
+        bail!("the request is too long: {} bytes of at most {REQUEST_MAX} (a smaller environment?)", bytes.len());
+    };
+    let mut parts = bytes[1..].chunks(CHUNK).peekable();
+    while let Some(part) = parts.next() {
+        let part = part.to_vec();
+        let packet = if parts.peek().is_some() { Packet::Part(part) } else { Packet::LastPart(part) };
+        send_bytes(socket, &packet.encode()?)?;
+    }
     Ok(())
+}
+
+fn send_bytes(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
+    rustix::io::retry_on_intr(|| send(socket, bytes, SendFlags::NOSIGNAL)).context("talk to the monitor")?;
+    Ok(())
+}
+
+/// Puts the parts of a request together: `None` until the last has come.
+///
+/// # Errors
+/// Where they become longer than [`REQUEST_MAX`], or are no request.
+pub fn assemble(parts: &mut Vec<u8>, packet: Packet) -> Result<Option<Packet>> {
+    let (bytes, last) = match packet {
+        Packet::Part(bytes) => (bytes, false),
+        Packet::LastPart(bytes) => (bytes, true),
+        whole => return Ok(Some(whole)),
+    };
+    if parts.len() + bytes.len() > REQUEST_MAX {
+        bail!("a request that is too long");
+    }
+    parts.extend(bytes);
+    if !last {
+        return Ok(None);
+    }
+    let request = serde_json::from_slice(parts).context("an unknown request")?;
+    *parts = Vec::new();
+    Ok(Some(Packet::Request(request)))
 }
 
 /// Receives the next packet: `None` when the other side has closed, an error of kind `WouldBlock` when there is none yet
@@ -198,6 +244,8 @@ mod tests {
         let packets = [
             Packet::Request(Request::Attach { input: true, output: false }),
             Packet::Request(Request::Signal(15)),
+            Packet::Part(b"{".to_vec()),
+            Packet::LastPart(b"}".to_vec()),
             Packet::Input(b"x\0y".to_vec()),
             Packet::InputEnd,
             Packet::Resize(WindowSize { rows: 24, columns: 80 }),
@@ -223,6 +271,29 @@ mod tests {
         drop(theirs);
         assert_eq!(receive_packet(ours.as_fd()).unwrap(), Some(Packet::Exited(3)));
         assert_eq!(receive_packet(ours.as_fd()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_long_request_arrives_in_parts() {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let start = |length| Start { root: "/".into(), id: "x".repeat(length), wishes: Wishes::default() };
+        let long = Packet::Request(Request::Start(Box::new(start(2_000_000))));
+        let sent = long.clone();
+        let sender = std::thread::spawn(move || send_packet(ours.as_fd(), &sent));
+        let mut parts = Vec::new();
+        let whole = loop {
+            let packet = receive_packet(theirs.as_fd()).unwrap().expect("a packet");
+            if let Some(whole) = assemble(&mut parts, packet).unwrap() {
+                break whole;
+            }
+        };
+        assert!(whole == long && parts.is_empty());
+        sender.join().unwrap().unwrap();
+        let endless = Packet::Request(Request::Start(Box::new(start(REQUEST_MAX))));
+        assert!(send_packet(theirs.as_fd(), &endless).unwrap_err().to_string().contains("too long"));
+        assert!(assemble(&mut vec![0; REQUEST_MAX], Packet::Part(vec![0])).is_err());
+        assert!(assemble(&mut Vec::new(), Packet::LastPart(b"{}".to_vec())).is_err());
     }
 
     #[test]

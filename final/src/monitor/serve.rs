@@ -12,7 +12,7 @@ use rustix::net::{SocketFlags, accept_with};
 use super::client::Client;
 use super::finish;
 use super::log::Log;
-use super::packet::{CHUNK, Packet, Request, receive_packet};
+use super::packet::{CHUNK, Packet, Request, assemble, receive_packet};
 use super::session::Session;
 use crate::alive::AliveLock;
 use crate::container::Container;
@@ -167,7 +167,11 @@ impl Monitor {
         loop {
             let client = &mut self.clients[index];
             match receive_packet(client.as_fd()) {
-                Ok(Some(packet)) => self.obey(index, packet),
+                Ok(Some(packet)) => match assemble(&mut client.parts, packet) {
+                    Ok(Some(packet)) => self.obey(index, packet),
+                    Ok(None) => {}
+                    Err(_) => return client.hang_up(),
+                },
                 Ok(None) => return self.lose(index),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(_) => return client.hang_up(), // it speaks another language
