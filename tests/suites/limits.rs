@@ -143,3 +143,43 @@ fn contradictory_limits_make_no_container() {
         host.minidocker(["ps", "-aq"]).assert().success().stdout("");
     });
 }
+
+/// Parents that nobody has made before: containers that come and go at once fall over none of them, and the last takes
+/// them along.
+#[test]
+fn a_parent_that_was_missing_goes_with_the_last_container() {
+    host(|host| {
+        host.load_image();
+        let found = || {
+            let words = ["/sys/fs/cgroup", "-type", "d", "-name", "suite-parent"];
+            let found = text(&host.tool("find", words).assert().success());
+            found.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let words = ["run", "--rm", "--network", "none", "--cgroup-parent", "suite-parent/deep", "suite", "true"];
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..5).for_each(|_| drop(host.minidocker(words).assert().success())));
+            }
+        });
+        assert_eq!(found(), [""; 0]);
+
+        let own = ["--cgroup-parent", "suite-parent"];
+        detached(host, "one", &own, &["payload", "wait"]);
+        detached(host, "two", &own, &["payload", "wait"]);
+        let places = found();
+        assert!(!places.is_empty());
+        host.minidocker(["rm", "-f", "one"]).assert().success();
+        assert_eq!(found(), places, "the other is still in it");
+        host.minidocker(["rm", "-f", "two"]).assert().success();
+        assert_eq!(found(), [""; 0]);
+
+        // One of the user's own stays.
+        std::fs::create_dir(&places[0]).expect("make a parent");
+        host.minidocker(words).assert().success();
+        assert_eq!(found(), places[..1]);
+        std::fs::remove_dir(&places[0]).expect("remove the parent");
+
+        let evil = ["run", "--rm", "--network", "none", "--cgroup-parent", "a\u{1b}[31m", "suite", "true"];
+        refused(host.minidocker(evil).assert(), 125, &["cgroup path", "control characters"]);
+    });
+}

@@ -130,7 +130,7 @@ pub struct CgroupArgs {
     #[arg(long, value_name = "PAGE:BYTES", value_parser = parse_hugepages)]
     pub hugepages_limit: Vec<(String, u64)>,
 
-    /// Make the cgroup below this one, which may have limits of its own
+    /// Make the cgroup below this one, which may have limits of its own; if it is missing, it comes and goes
     #[arg(long, value_name = "PATH")]
     pub cgroup_parent: Option<String>,
 
@@ -160,8 +160,8 @@ impl CgroupArgs {
 
     /// The path of the cgroup for a container `id`: below `--cgroup-parent`, else below `parent`, the caller's own.
     ///
-    /// One that begins with `/` has a parent of the user's making, which stays when the container goes; see
-    /// [`Group::remove`](crate::Group::remove).
+    /// One that begins with `/` has a parent of the user's, which stays when the container goes unless it had to be made;
+    /// see [`Group::remove`](crate::Group::remove).
     pub fn path(&self, parent: &str, id: &str) -> String {
         match &self.cgroup_parent {
             Some(parent) => format!("/{}/{id}", parent.trim_matches('/')),

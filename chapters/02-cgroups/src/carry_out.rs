@@ -11,7 +11,7 @@ use anyhow::{Result, anyhow};
 use crate::block_io::device_number;
 use crate::needs::delegation;
 use crate::step::{enabling, inherited};
-use crate::{Plan, Step, device_program, format_bytes};
+use crate::{Plan, Step, device_program, format_bytes, mark};
 
 impl Plan {
     /// Carries the plan out.
@@ -60,7 +60,9 @@ struct Progress<'a> {
 impl<'a> Progress<'a> {
     fn take(&mut self, step: &'a Step) -> io::Result<()> {
         match step {
-            Step::Parent(path) => fs::create_dir(path).or_else(unless(ErrorKind::AlreadyExists)),
+            Step::Parent(path) => {
+                fs::create_dir(path).map(|()| mark::ours(path)).or_else(unless(ErrorKind::AlreadyExists))
+            }
             Step::Leaf(path) if self.made.contains(path.as_path()) => {
                 fs::create_dir(path).or_else(unless(ErrorKind::AlreadyExists))
             }

@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
 
 use crate::hierarchy::relative;
-use crate::{Controller, Hierarchies, freezer, tree};
+use crate::{Controller, Hierarchies, freezer, mark, tree};
 
 /// One cgroup, as its directories in every tree that it is in. Serialised, it is the chapter's record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct Group {
     pub unified: Option<PathBuf>,
     /// Its directories in the v1 trees. Controllers that share a tree have the same one.
     pub legacy: BTreeMap<Controller, PathBuf>,
-    /// Whether the directory above is of the engine's making too, and goes with the last cgroup in it.
+    /// Whether the directory above is the engine's own, and goes with the last cgroup in it.
     pub tidy_parent: bool,
 }
 
@@ -103,12 +103,15 @@ impl Group {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(_) => self.remove_insistently(directory)?,
             }
+            let mut parents = directory.ancestors().skip(1);
             if self.tidy_parent
-                && let Some(parent) = directory.parent()
+                && let Some(parent) = parents.next()
             {
                 // Fails while others are in it. One that is just being made there finds the parent gone and starts over.
                 let _ = fs::remove_dir(parent);
             }
+            // And those above that were made for it, or for another of the same parent: the last one out.
+            parents.take_while(|parent| mark::is_ours(parent)).all(|parent| fs::remove_dir(parent).is_ok());
         }
         Ok(())
     }

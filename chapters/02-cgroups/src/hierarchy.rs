@@ -209,6 +209,10 @@ pub(crate) fn relative(path: &str) -> Result<PathBuf> {
     let path = Path::new(path.trim_matches('/'));
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     ensure!(plain && path != Path::new(""), "invalid cgroup path {path:?}: it must name a directory, without \"..\"");
+    ensure!(
+        !path.to_string_lossy().contains(char::is_control),
+        "invalid cgroup path {path:?}: control characters would go to the terminal of whoever lists it"
+    );
     if path.as_os_str().len() > 3000 || path.components().any(|part| part.as_os_str().len() > 255) {
         bail!("invalid cgroup path: it is too long");
     }

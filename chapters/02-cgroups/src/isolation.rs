@@ -35,7 +35,7 @@ pub struct Cgroup {
 
 impl Cgroup {
     /// The cgroup `path`, as in `minidocker-1a2b/ID`, below the place that is ours in every tree. One that begins with
-    /// `/` has a parent that is not of our making, and stays.
+    /// `/` has a parent that is the user's, and stays if it was there before.
     pub fn new(path: &str, limits: Limits) -> Cgroup {
         Cgroup {
             path: path.to_owned(),

@@ -18,7 +18,7 @@
 //! | `mounts`, [`hierarchy`] | which trees this machine has, and which controller lives where |
 //! | [`plan`](mod@plan), `needs`, `writes` | from limits to directories and writes: pure and printable |
 //! | [`step`], `carry_out` | the actions that plans are made of, and doing them |
-//! | [`group`], `tree` | a cgroup that exists: its directories, its processes, its end |
+//! | [`group`], `tree`, `mark` | a cgroup that exists: its directories, its processes, its end, what goes with it |
 //! | [`update`](mod@update) | changing limits while processes run under them |
 //! | [`freezer`] | stopping all its processes, waking them, killing them |
 //! | [`accounting`], [`report`] | what it used, and whether it ran out of memory |
@@ -41,6 +41,7 @@ pub mod hierarchy;
 pub mod isolation;
 pub mod limits;
 pub mod machine;
+mod mark;
 mod mounts;
 mod needs;
 pub mod plan;
