@@ -32,6 +32,15 @@ impl StartError {
     pub fn new(code: u8, errno: Option<i32>, what: impl Into<String>) -> StartError {
         StartError { code, errno, causes: vec![what.into()] }
     }
+
+    /// The same in moderately many words, for one that quotes what has no end: at most 12 KiB as JSON.
+    pub(crate) fn shortened(&self) -> StartError {
+        let short = |cause: &String| match cause.char_indices().nth(200) {
+            Some((end, _)) => format!("{}…", &cause[..end]),
+            None => cause.clone(),
+        };
+        StartError { causes: self.causes.iter().take(10).map(short).collect(), ..self.clone() }
+    }
 }
 
 impl From<&anyhow::Error> for StartError {

@@ -81,9 +81,8 @@ impl Gate {
 
     pub(crate) fn send(&self, message: &Message, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         let mut text = serde_json::to_vec(message).context("encode a message")?;
-        if text.len() > MESSAGE_MAX {
-            let cut = StartError::new(crate::failure::ENGINE_FAILED, None, "the error is too long to be told");
-            text = serde_json::to_vec(&Message::Failed(cut)).context("encode a message")?;
+        if let (Message::Failed(error), true) = (message, text.len() > MESSAGE_MAX) {
+            text = serde_json::to_vec(&Message::Failed(error.shortened())).context("encode a message")?;
         }
         let fds = fd.map(|fd| [fd]);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use ex_01_namespaces::enter::Enter;
+use ex_01_namespaces::program::{say, tell};
 use ex_01_namespaces::{Isolation, Kind, NamespaceArgs, Process, list, run_to_end, undo};
 use nix::unistd::Pid;
 
@@ -107,15 +108,15 @@ fn list_namespaces(args: List) -> Result<i32> {
         ensure!(!rows.is_empty(), "there is no process {pid}, or it is not ours to look at");
     }
     rows.retain(|row| args.kind.is_none_or(|kind| row.kind == kind));
-    println!("{:>12} {:<6} {:>6} {:>7} {:<8}  COMMAND", "NS", "TYPE", "NPROCS", "PID", "USER");
+    say(format!("{:>12} {:<6} {:>6} {:>7} {:<8}  COMMAND", "NS", "TYPE", "NPROCS", "PID", "USER"))?;
     for row in rows {
         let ours = if own.contains(&(row.kind, row.inode)) { '*' } else { ' ' };
         let (count, pid) = (row.pids.len(), row.pids[0]);
         let (user, command) = (list::user(pid), list::command(pid));
-        println!("{ours} {:>10} {:<6} {count:>6} {pid:>7} {user:<8}  {command}", row.inode, row.kind);
+        say(format!("{ours} {:>10} {:<6} {count:>6} {pid:>7} {user:<8}  {command}", row.inode, row.kind))?;
     }
     if listing.hidden > 0 {
-        eprintln!("ex01: {} processes are not ours to look at (as root, all are)", listing.hidden);
+        tell(format!("ex01: {} processes are not ours to look at (as root, all are)", listing.hidden));
     }
     Ok(0)
 }

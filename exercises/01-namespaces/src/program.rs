@@ -1,11 +1,13 @@
 //! What the `main` functions of the chapters share.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use clap::error::ErrorKind;
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -17,38 +19,74 @@ use crate::{Container, Exit, Isolation, Process, Record};
 /// A program's `main`: reads the command line, runs, prints the one error that there may be, and gives the exit status
 /// (Docker's: that of the payload, or 125 where the program itself failed, 126, 127).
 pub fn main<C: Parser>(run: impl FnOnce(C) -> Result<i32>) -> ExitCode {
-    main_with(|_| ENGINE_FAILED, run)
+    main_with(env::args_os(), |_| ENGINE_FAILED, run)
 }
 
-/// The same, with an exit status that depends on the mistake in the command line.
-pub fn main_with<C: Parser>(mistake: impl FnOnce(&clap::Error) -> u8, run: impl FnOnce(C) -> Result<i32>) -> ExitCode {
+/// The same for a command line of these words, with an exit status that depends on the mistake in it.
+pub fn main_with<C: Parser>(
+    words: impl IntoIterator<Item = OsString>,
+    mistake: impl FnOnce(&clap::Error) -> u8,
+    run: impl FnOnce(C) -> Result<i32>,
+) -> ExitCode {
     // Rust's runtime ignores SIGPIPE, and then `ex01 list | head` is told of an error that is none.
     // SAFETY: the default action runs no code of ours.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-    let arguments = match C::try_parse() {
+    let arguments = match C::try_parse_from(words) {
         Ok(arguments) => arguments,
         // Nothing was asked for: help is the answer, on the side where answers to nothing go.
         Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprint!("{help}");
+            tell_lines(&help.to_string());
             return ExitCode::from(mistake(&help));
         }
         Err(error) if error.use_stderr() => {
-            eprintln!("{}: {}", name(), usage(&error.to_string()));
+            tell(format!("{}: {}", name(), usage(&error.to_string())));
             return ExitCode::from(mistake(&error));
         }
-        Err(help) => {
-            let _ = help.print();
-            return ExitCode::SUCCESS;
-        }
+        Err(help) => return ended(help.print().context("write to standard output").map(|()| 0)),
     };
-    match run(arguments) {
+    ended(run(arguments))
+}
+
+/// The exit status of what has ended, with its one error told.
+fn ended(result: Result<i32>) -> ExitCode {
+    match result {
         // A status is 0 to 255, and wait(2) gives no other.
         Ok(code) => ExitCode::from(code as u8),
         Err(error) => {
-            eprintln!("{}: {}", name(), sentence(&error));
+            tell(format!("{}: {}", name(), sentence(&error)));
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// Prints a line on standard error. Where that cannot be written (a full disk behind `2> FILE`, a terminal that is gone)
+/// nobody is left to be told, and the exit status has to say it; `eprintln!` panics.
+///
+/// A line it stays: of what it quotes of an image, a registry or a file, nothing reaches the terminal as a command to it
+/// (CVE-2003-0063), and no newline makes it look like two.
+pub fn tell(line: impl Display) {
+    tell_lines(&printable(&line.to_string()));
+}
+
+/// The same for a text of several lines, which is our own or has been made [`printable`] line by line.
+pub fn tell_lines(text: &str) {
+    let _ = io::stderr().write_all(format!("{}\n", text.trim_end()).as_bytes());
+}
+
+/// A text with its control characters, the newline among them, written as Rust writes them: `\n`, `\u{1b}`.
+pub fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+        shown
+    })
+}
+
+/// Prints a line of a program's answer. A full disk behind `> FILE` is an error like any other here; `println!` panics.
+pub fn say(line: impl Display) -> Result<()> {
+    writeln!(io::stdout(), "{line}").context("write to standard output")
 }
 
 /// A mistake in the command line in one line: what is wrong, what was perhaps meant, where to read on.
