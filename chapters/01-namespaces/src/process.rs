@@ -163,7 +163,7 @@ impl Process {
             let Err(errno) = execve(&file, &argv, &env);
             match errno {
                 // Missing here, perhaps not further down the PATH; unless it is there and something it needs is not.
-                nix::Error::ENOENT | nix::Error::ENOTDIR if !path.exists() => {}
+                nix::Error::ENOENT | nix::Error::ENOTDIR | nix::Error::ENAMETOOLONG if !path.exists() => {}
                 // A bare name means no directory.
                 nix::Error::EACCES if searched && path.is_dir() => {}
                 nix::Error::EACCES => denied = denied.or(Some(path)),
