@@ -292,12 +292,14 @@ impl Container {
     /// Replaces a file as a whole: readers see the old one or the new one.
     fn write<T: Serialize>(&self, file: &str, content: &T) -> Result<()> {
         let path = self.directory().join(file);
-        let new = self.directory().join(format!("{file}.new"));
+        // Two who write at once must not write into one file.
+        let new = self.directory().join(format!("{file}.{:x}.new", fastrand::u64(..)));
         let bytes = serde_json::to_vec_pretty(content).with_context(|| format!("encode {file}"))?;
         let written = OpenOptions::new().write(true).create(true).truncate(true).open(&new);
         written
             .and_then(|mut file| file.write_all(&bytes))
             .and_then(|()| fs::rename(&new, &path))
+            .inspect_err(|_| drop(fs::remove_file(&new)))
             .with_context(|| format!("write {}", path.display()))
     }
 }

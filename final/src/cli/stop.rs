@@ -1,5 +1,6 @@
 //! `minidocker stop`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -28,7 +29,18 @@ pub struct Stop {
 /// Carries the command out.
 pub fn run(root: &Root, args: &Stop) -> Result<i32> {
     let how = args.how()?;
-    for_each_at_once(&args.containers, |name| how.stop(root, name))
+    for_each_at_once(&once_each(root, &args.containers), |name| how.stop(root, name))
+}
+
+/// The names without those of containers that have been named before: a container that is asked to stop twice at once may
+/// take the second signal for impatience.
+fn once_each(root: &Root, names: &[String]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut is_new = |name: &String| match Container::find(root, name) {
+        Ok(container) => seen.insert(container.id().to_string()),
+        Err(_) => true, // to be told when it is its turn
+    };
+    names.iter().filter(|name| is_new(name)).cloned().collect()
 }
 
 impl Stop {
