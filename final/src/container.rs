@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use cgroups::Group;
 use namespaces::Record;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::retry_on_intr;
@@ -117,6 +118,14 @@ impl Container {
         }
     }
 
+    /// Gives all names back that are this container's, for one that cannot be asked which those are.
+    fn release_all(&self) {
+        let Ok(names) = fs::read_dir(self.root.names()) else { return };
+        for name in names.filter_map(|name| name.ok()?.file_name().into_string().ok()) {
+            let _ = self.release(&name);
+        }
+    }
+
     /// Keeps others from changing what it is until the lock is dropped: of two at once each would write down its own change
     /// alone (`update`, `rename`).
     pub fn lock(&self) -> Result<Lock> {
@@ -224,14 +233,24 @@ impl Container {
         self.write("records.json", &records)
     }
 
-    /// Undoes what was written down, whoever did it; twice does no harm.
+    /// Undoes what was written down, whoever did it; twice does no harm. If that cannot be read, it is what any container
+    /// may have: an address and a cgroup.
     pub fn undo_records(&self) -> Result<()> {
-        let records: Vec<Record> = self.read("records.json")?.unwrap_or_default();
+        let Ok(records) = self.read::<Vec<Record>>("records.json") else {
+            let cgroup = Group::find(&self.cgroup()).and_then(|group| group.remove());
+            return network::release(&self.root.bridge(), &self.id).and(cgroup);
+        };
         let mut result = Ok(());
-        for record in records.iter().rev() {
+        for record in records.unwrap_or_default().iter().rev() {
             result = result.and(network::undo(record));
         }
         result
+    }
+
+    /// Its cgroup: the usual one if what it is cannot be read.
+    pub fn cgroup(&self) -> String {
+        let usual = |_| format!("{}/{}", self.root.cgroup(), self.id);
+        self.description().map_or_else(usual, |description| description.cgroup)
     }
 
     /// The start is over, well or not: it is no longer among those that a kill would leave half-made.
@@ -271,8 +290,9 @@ impl Container {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("remove {}", directory.display())),
         }
-        if let Some(description) = &description {
-            let _ = self.release(&description.name);
+        match &description {
+            Some(description) => drop(self.release(&description.name)),
+            None => self.release_all(),
         }
         self.settle();
         Ok(discarded)
@@ -282,7 +302,8 @@ impl Container {
         let path = self.directory().join(file);
         match fs::read(&path) {
             Ok(bytes) => {
-                Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?))
+                let damaged = || format!("{} is damaged (minidocker rm -f removes the container)", path.display());
+                Ok(Some(serde_json::from_slice(&bytes).with_context(damaged)?))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
@@ -338,7 +359,10 @@ fn abandon(container: &Container) -> Result<()> {
     }
     let Some(_lock) = AliveLock::take(&container.directory())? else { return Ok(()) };
     container.undo_records()?;
-    let state = container.state()?;
+    let Ok(state) = container.state() else {
+        container.settle(); // damaged: nothing of it is left but its files, and it must not be in the way of other starts
+        return Ok(());
+    };
     let has_a_past = !state.started.is_empty() || !state.finished.is_empty();
     let kept = has_a_past && container.description().is_ok_and(|description| !description.auto_remove);
     if kept {

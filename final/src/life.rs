@@ -1,4 +1,8 @@
 //! Stopping, signalling and removing containers, with a monitor or without one.
+//!
+//! In reading order: here, stopping and signalling; [`removal`].
+
+pub mod removal;
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -19,6 +23,8 @@ use crate::monitor::packet::Request;
 use crate::readable::readable;
 use crate::state::{State, process_started};
 use crate::status::{self, Status};
+
+pub use self::removal::{OwnVolumes, remove};
 
 /// How long a killed container may take to be gone. A process in the middle of a system call to a dead file server cannot
 /// be killed at all.
@@ -151,66 +157,6 @@ fn end_unmonitored(container: &Container, mut state: State, number: i32, timeout
     // How it ended nobody saw; that it was killed is the likeliest.
     let discarded = finish(container, &description, &mut state, Exit::Signal(Signal::SIGKILL as i32))?;
     discarded.map_or(Ok(()), Discarded::delete)
-}
-
-/// Kills a container whatever its monitor does; one that does not answer is killed first, so that we can do its work.
-fn kill_by_force(container: &Container) -> Result<()> {
-    let silent = match kill(container) {
-        Err(error) => error.downcast::<Silent>()?,
-        Ok(()) => return Ok(()),
-    };
-    let Some(pid) = Pid::from_raw(silent.pid) else { return Ok(()) };
-    let monitor = pidfd_open(pid, PidfdFlags::empty()).context("find the monitor")?;
-    // The descriptor first, the look after: that it still holds the lock says that it is who we mean.
-    if alive::holder(&container.directory()) == Some(silent.pid) {
-        send(&monitor, Signal::SIGKILL as i32)?;
-        ensure!(readable(&monitor, Some(KILL_TIMEOUT))?, "its monitor was killed and does not die");
-    }
-    match status::of(container)?.0 {
-        Status::Created | Status::Exited => Ok(()), // what was half made is undone with its records
-        _ => kill(container),
-    }
-}
-
-/// What becomes of the volumes that were made for a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OwnVolumes {
-    /// They stay.
-    Keep,
-    /// They go with it (`rm -v`).
-    Remove,
-}
-
-/// Removes a container. One that runs is killed first, if that is wanted.
-pub fn remove(container: &Container, force: bool, volumes: OwnVolumes) -> Result<()> {
-    if container.description().is_err() && force {
-        // Damaged: what can still be undone is.
-        let _ = container.undo_records();
-        return container.delete();
-    }
-    match status::of(container)?.0 {
-        status if force => {
-            if !matches!(status, Status::Created | Status::Exited) {
-                kill_by_force(container)?;
-            }
-        }
-        status @ (Status::Running | Status::Unmonitored | Status::Starting) => {
-            let paused = status.is_running() && status::is_paused(&container.description()?);
-            ensure!(!paused, "it is paused: unpause it and stop it first, or use rm -f");
-            bail!("it is running: stop it first, or use rm -f")
-        }
-        Status::Lost => kill(container)?, // closes the books
-        Status::Created | Status::Exited => {}
-    }
-    if !container.directory().exists() {
-        return Ok(()); // made with --rm: its monitor was quicker
-    }
-    let Some(_lock) = AliveLock::take(&container.directory())? else { bail!("it is just being started") };
-    container.undo_records().context("undo what was left of it")?;
-    match volumes {
-        OwnVolumes::Keep => container.delete(),
-        OwnVolumes::Remove => container.delete_with_volumes(),
-    }
 }
 
 /// The main process, unless its number is another one's by now.

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 
+use super::for_each;
 use crate::container::Container;
 use crate::discard::delete_tree;
 use crate::life::{self, OwnVolumes};
@@ -53,19 +54,22 @@ fn reset(root: &Root, force: bool) -> Result<i32> {
             bail!("nothing was removed");
         }
     }
-    for container in containers {
-        life::remove(&container, true, OwnVolumes::Keep).with_context(|| format!("remove {}", container.id()))?;
-    }
+    // What fails is told, and keeps nothing else from being removed.
+    let mut code = for_each(&containers, |container| {
+        life::remove(container, true, OwnVolumes::Keep).with_context(|| format!("cannot remove {}", container.id()))
+    })?;
+    // A container that could not be ended is not left without what the next attempt finds it by, nor without its files.
+    let standing = if code == 0 { &["containers", "names", "starting", "layers"][..] } else { &[] };
     if !namespaces::rootless() {
-        network::reset(&root.bridge()).context("take away the network")?;
+        code |= for_each(&[root.bridge()], |bridge| network::reset(bridge).context("take away the network"))?;
     }
-    for directory in
-        ["containers", "names", "starting", "images", "layers", "volumes", "networks", "build-cache", "tmp"]
-    {
-        let path = root.path().join(directory);
-        delete_tree(&path).with_context(|| format!("delete {}", path.display()))?;
+    for directories in [standing, &["images", "volumes", "networks", "build-cache", "tmp"]] {
+        code |= for_each(directories, |directory| {
+            let path = root.path().join(directory);
+            delete_tree(&path).with_context(|| format!("delete {}", path.display()))
+        })?;
     }
     // Not the directory itself if something else lies in it.
     let _ = fs::remove_dir(root.path());
-    Ok(0)
+    Ok(code)
 }

@@ -1,0 +1,106 @@
+//! Removing containers: those that have ended, those that run, and those of which the books cannot be read.
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::{KILL_TIMEOUT, kill, process, readable, send};
+use crate::alive::{self, AliveLock};
+use crate::attach;
+use crate::container::Container;
+use crate::monitor::connection::{Connection, Silent};
+use crate::monitor::packet::Request;
+use crate::status::{self, Status};
+
+/// What becomes of the volumes that were made for a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnVolumes {
+    /// They stay.
+    Keep,
+    /// They go with it (`rm -v`).
+    Remove,
+}
+
+/// Removes a container. One that runs is killed first, if that is wanted; one that is damaged is then removed as well.
+pub fn remove(container: &Container, force: bool, volumes: OwnVolumes) -> Result<()> {
+    let looked = container.description().and_then(|description| Ok((description, status::of(container)?.0)));
+    match looked {
+        Err(_) if force && container.directory().exists() => overpower(container)?,
+        Err(error) => return Err(error),
+        Ok((_, Status::Created | Status::Exited | Status::Lost)) => {} // nobody will ask how a lost one has ended
+        Ok(_) if force => {
+            let killed = kill_by_force(container);
+            // That its end could not be written down, on a full disk for example, is no matter any more.
+            if status::of(container).is_ok_and(|(status, _)| status.is_running() || status == Status::Starting) {
+                killed?;
+            }
+        }
+        Ok((description, status)) => {
+            let paused = status.is_running() && status::is_paused(&description);
+            ensure!(!paused, "it is paused: unpause it and stop it first, or use rm -f");
+            bail!("it is running: stop it first, or use rm -f")
+        }
+    }
+    if !container.directory().exists() {
+        return Ok(()); // made with --rm: its monitor was quicker
+    }
+    let Some(_lock) = AliveLock::take(&container.directory())? else { bail!("it is just being started") };
+    container.undo_records().context("undo what was left of it")?;
+    match volumes {
+        OwnVolumes::Keep => container.delete(),
+        OwnVolumes::Remove => container.delete_with_volumes(),
+    }
+}
+
+/// Kills a container whatever its monitor does; one that does not answer is killed first, so that we can do its work.
+fn kill_by_force(container: &Container) -> Result<()> {
+    match kill(container) {
+        Err(error) => kill_monitor(container, error.downcast::<Silent>()?.pid)?,
+        Ok(()) => return Ok(()),
+    }
+    match status::of(container)?.0 {
+        Status::Created | Status::Exited => Ok(()), // what was half made is undone with its records
+        _ => kill(container),
+    }
+}
+
+fn kill_monitor(container: &Container, pid: i32) -> Result<()> {
+    let Some(number) = Pid::from_raw(pid) else { return Ok(()) };
+    let monitor = pidfd_open(number, PidfdFlags::empty()).context("find the monitor")?;
+    // The descriptor first, the look after: that it still holds the lock says that it is who we mean.
+    if alive::holder(&container.directory()) == Some(pid) {
+        send(&monitor, Signal::SIGKILL as i32)?;
+        ensure!(readable(&monitor, Some(KILL_TIMEOUT))?, "its monitor was killed and does not die");
+    }
+    Ok(())
+}
+
+/// Ends a container that is damaged: what happened to it or what it is cannot be read. Its monitor knows both by heart, and
+/// is asked to end it. If there is none, or it does not, the state may still name the process. What is left in the
+/// container's cgroup dies when that is taken away.
+fn overpower(container: &Container) -> Result<()> {
+    if let Some(pid) = alive::holder(&container.directory()) {
+        let asked = ask_for_the_end(container);
+        if asked.is_err() || alive::holder(&container.directory()) == Some(pid) {
+            kill_monitor(container, pid)?;
+        }
+    }
+    if let Ok(state) = container.state()
+        && let Some(process) = process(&state)?
+    {
+        send(&process, Signal::SIGKILL as i32)?;
+        let _ = cgroups::thaw(&container.cgroup()); // it may have none, or not be paused
+        ensure!(readable(&process, Some(KILL_TIMEOUT))?, "it was killed and does not die");
+    }
+    Ok(())
+}
+
+fn ask_for_the_end(container: &Container) -> Result<()> {
+    let watch = Connection::with(container)?;
+    watch.request(Request::Wait)?;
+    let watch = watch.into_socket();
+    Connection::with(container)?.request(Request::Signal(Signal::SIGKILL as i32))?;
+    let _ = cgroups::thaw(&container.cgroup());
+    ensure!(readable(&watch, Some(KILL_TIMEOUT))?, "it was killed and does not die");
+    attach::wait(&watch).map(drop)
+}
