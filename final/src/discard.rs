@@ -1,13 +1,12 @@
 //! What is thrown away: taken out of its list in one step, deleted in its own time.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use namespaces::{Gate, Isolation, Process, UserNamespace, rootless};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::id;
 use crate::root::Root;
@@ -18,14 +17,18 @@ pub const DISCARDED: &str = "removed-";
 /// The files of containers and volumes that are in no list any more.
 #[derive(Debug, Default)]
 #[must_use = "its files are still there"]
-pub struct Discarded(Vec<PathBuf>);
+pub struct Discarded(Vec<(PathBuf, Option<Held>)>);
+
+/// A directory that is being deleted: others see by the lock, which ends with us, that they need not do it.
+type Held = File;
 
 impl Discarded {
     /// Takes a directory of the state directory out of it in one step.
     pub fn take(root: &Root, directory: &Path) -> io::Result<Discarded> {
         let id = id::new_id().map_err(io::Error::other)?;
         let away = root.tmp().join(format!("{DISCARDED}{id}"));
-        fs::rename(directory, &away).map(|()| Discarded(vec![away]))
+        let held = hold(directory);
+        fs::rename(directory, &away).map(|()| Discarded(vec![(away, held)]))
     }
 
     /// And these.
@@ -36,7 +39,7 @@ impl Discarded {
     /// Deletes them.
     pub fn delete(self) -> Result<()> {
         let mut result = Ok(());
-        for path in self.0 {
+        for (path, _held) in self.0 {
             result = result.and(delete_tree(&path).with_context(|| format!("delete {}", path.display())));
         }
         result
@@ -65,19 +68,24 @@ impl Isolation for Delete {
     }
 }
 
-/// Deletes what killed removals have left. Those under way are left alone: they are younger than a minute.
+/// Deletes what killed removals have left. Those under way are left alone.
 pub fn empty_bin(root: &Root) -> Result<()> {
     let directory = root.tmp();
     let entries = fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))?;
+    let mut result = Ok(());
     for entry in entries.flatten() {
-        let minute = Duration::from_secs(60);
-        let old = |metadata: Metadata| {
-            let changed = UNIX_EPOCH + Duration::from_secs(metadata.ctime().max(0) as u64);
-            changed.elapsed().is_ok_and(|age| age > minute)
-        };
-        if entry.file_name().to_string_lossy().starts_with(DISCARDED) && entry.metadata().is_ok_and(old) {
-            Discarded(vec![entry.path()]).delete()?;
+        if entry.file_name().to_string_lossy().starts_with(DISCARDED)
+            && let Some(held) = hold(&entry.path())
+        {
+            result = result.and(Discarded(vec![(entry.path(), Some(held))]).delete());
         }
     }
-    Ok(())
+    result
+}
+
+/// Locks a directory that is to be deleted (`flock(2)`, which stays with it wherever it is moved). `None` if somebody else
+/// has.
+fn hold(directory: &Path) -> Option<Held> {
+    let held = File::open(directory).ok()?;
+    flock(&held, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(held)
 }

@@ -24,7 +24,7 @@ use crate::readable::readable;
 use crate::state::{State, process_started};
 use crate::status::{self, Status};
 
-pub use self::removal::{OwnVolumes, remove};
+pub use self::removal::{OwnVolumes, finish_lost, remove, sweep_at_times};
 
 /// How long a killed container may take to be gone. A process in the middle of a system call to a dead file server cannot
 /// be killed at all.

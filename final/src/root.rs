@@ -10,6 +10,7 @@
 //!   starting/<id>     there while a container is being made or started: what a kill -9 leaves, the next start tidies
 //!   volumes/<name>/    volume.json, _data/
 //!   networks/ build-cache/ tmp/
+//!   swept             when somebody last looked for what was left behind
 //! ```
 
 use std::collections::hash_map::DefaultHasher;
@@ -85,6 +86,11 @@ impl Root {
     /// What is thrown away and has not been deleted yet.
     pub fn tmp(&self) -> PathBuf {
         self.path.join("tmp")
+    }
+
+    /// A file that was written when somebody last looked for what killed processes have left.
+    pub fn swept(&self) -> PathBuf {
+        self.path.join("swept")
     }
 
     /// The default network.

@@ -8,6 +8,7 @@ use crate::description::Description;
 use crate::discard::empty_bin;
 use crate::format::{ago, duration, say, since, table};
 use crate::id;
+use crate::life;
 use crate::root::Root;
 use crate::state::State;
 use crate::status::{self, Status};
@@ -41,7 +42,7 @@ struct Row {
 
 /// Carries the command out.
 pub fn run(root: &Root, args: &Ps) -> Result<i32> {
-    empty_bin(root)?;
+    let _ = empty_bin(root); // what cannot be deleted hides no container
     let limit = if args.latest { Some(1) } else { args.last };
     let all = args.all || limit.is_some();
     let mut rows: Vec<Row> = Container::all(root)?.iter().filter_map(|container| row(container, all, args)).collect();
@@ -71,6 +72,9 @@ fn row(container: &Container, all: bool, args: &Ps) -> Option<Row> {
         cells[4] = "Damaged (rm -f removes it)".into();
         return (there && all).then(|| Row { id: container.id().into(), created: String::new(), cells });
     };
+    if status == Status::Lost && description.auto_remove && life::finish_lost(container).is_ok_and(|done| done) {
+        return None; // its monitor would have removed it
+    }
     if !all && !status.is_running() {
         return None;
     }

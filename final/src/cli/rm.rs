@@ -6,6 +6,7 @@ use namespaces::program::tell;
 
 use super::for_each;
 use crate::container::Container;
+use crate::discard::empty_bin;
 use crate::format::say;
 use crate::life::{self, OwnVolumes};
 use crate::root::Root;
@@ -27,7 +28,7 @@ pub struct Rm {
 /// Carries the command out.
 pub fn run(root: &Root, args: &Rm) -> Result<i32> {
     let volumes = if args.volumes { OwnVolumes::Remove } else { OwnVolumes::Keep };
-    for_each(&args.containers, |name| {
+    let code = for_each(&args.containers, |name| {
         let container = match Container::find(root, name) {
             Err(error) if args.force && error.to_string().starts_with("no such container") => {
                 tell(format!("minidocker: {error}"));
@@ -38,5 +39,7 @@ pub fn run(root: &Root, args: &Rm) -> Result<i32> {
         life::remove(&container, args.force, volumes).with_context(|| format!("cannot remove {name}"))?;
         say(name)?;
         Ok(())
-    })
+    });
+    let _ = empty_bin(root); // what killed removals have left, which is no matter of these
+    code
 }

@@ -66,9 +66,11 @@ fn reset(root: &Root, force: bool) -> Result<i32> {
     for directories in [standing, &["images", "volumes", "networks", "build-cache", "tmp"]] {
         code |= for_each(directories, |directory| {
             let path = root.path().join(directory);
-            delete_tree(&path).with_context(|| format!("delete {}", path.display()))
+            // A monitor may be deleting there as well, of which each then misses what the other was quicker with.
+            delete_tree(&path).or_else(|_| delete_tree(&path)).with_context(|| format!("delete {}", path.display()))
         })?;
     }
+    let _ = fs::remove_file(root.swept());
     // Not the directory itself if something else lies in it.
     let _ = fs::remove_dir(root.path());
     Ok(code)

@@ -1,5 +1,8 @@
 //! Removing containers: those that have ended, those that run, and those of which the books cannot be read.
 
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -8,9 +11,11 @@ use super::{KILL_TIMEOUT, kill, process, readable, send};
 use crate::alive::{self, AliveLock};
 use crate::attach;
 use crate::container::Container;
+use crate::discard::empty_bin;
 use crate::monitor::connection::{Connection, Silent};
 use crate::monitor::packet::Request;
 use crate::status::{self, Status};
+use crate::root::Root;
 
 /// What becomes of the volumes that were made for a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,4 +108,35 @@ fn ask_for_the_end(container: &Container) -> Result<()> {
     let _ = cgroups::thaw(&container.cgroup());
     ensure!(readable(&watch, Some(KILL_TIMEOUT))?, "it was killed and does not die");
     attach::wait(&watch).map(drop)
+}
+
+/// How often those who end look for what others have left.
+const AT_TIMES: Duration = Duration::from_secs(10);
+
+/// Removes what was made with `--rm` and has ended without its monitor, which was killed, and what killed removals have
+/// left; at most every ten seconds, however many containers end. What cannot be removed is left to `rm`, which can say why.
+///
+/// A monitor does it when it is done and nobody waits for it. `run` could have done it at its beginning; but there each
+/// container that runs, with `--rm` at least, would have cost every other start some microseconds.
+pub fn sweep_at_times(root: &Root) {
+    let stamp = root.swept();
+    let last = stamp.metadata().and_then(|metadata| metadata.modified());
+    // A clock that was set back makes it long ago.
+    if last.is_ok_and(|last| last.elapsed().is_ok_and(|age| age < AT_TIMES)) {
+        return;
+    }
+    let _ = File::create(&stamp).and_then(|file| file.set_modified(SystemTime::now()));
+    let _ = empty_bin(root);
+    for container in Container::all(root).unwrap_or_default() {
+        let _ = finish_lost(&container);
+    }
+}
+
+/// Removes a container that was made with `--rm` and has ended without its monitor. Tells whether it was one.
+pub fn finish_lost(container: &Container) -> Result<bool> {
+    let lost = status::of(container)?.0 == Status::Lost && container.description()?.auto_remove;
+    if lost {
+        kill(container)?; // does what its monitor would have done
+    }
+    Ok(lost)
 }

@@ -46,6 +46,7 @@ use crate::container::Container;
 use crate::description::Description;
 use crate::discard::Discarded;
 use crate::exec;
+use crate::life;
 use crate::privileges::capabilities::Capabilities;
 use crate::privileges::own_binary;
 use crate::privileges::seccomp::Choice;
@@ -146,7 +147,10 @@ fn monitor(container: &Container, description: &Description, wishes: Wishes, cli
             client.tell(&Packet::Started(pid));
             monitor.add(client);
             container.settle();
-            monitor.serve()
+            let served = monitor.serve();
+            // Everybody has been told; from here on nobody waits for us.
+            life::sweep_at_times(container.root());
+            served
         }
         Err(error) => {
             // First the tidying, then the news: whoever hears it finds nothing left.
