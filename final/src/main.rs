@@ -32,6 +32,7 @@ mod description;
 mod discard;
 mod exec;
 mod format;
+mod full;
 mod id;
 mod life;
 mod monitor;

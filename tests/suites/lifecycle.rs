@@ -1,6 +1,7 @@
 //! Containers that go on: ps, logs, start, stop, kill, rm, inspect.
 
 mod damaged;
+mod left_behind;
 
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};

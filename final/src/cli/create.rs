@@ -31,6 +31,7 @@ pub struct Create {
 pub fn run(root: &Root, args: &Create) -> Result<i32> {
     let (container, _) = make(root, &args.options)?;
     container.settle(); // made is all that it was to be
+    container.flush();
     say(container.id())?;
     Ok(0)
 }

@@ -7,6 +7,7 @@ use images::{Digest, Store};
 use super::for_each;
 use crate::container::Container;
 use crate::format::say;
+use crate::full::is_full;
 use crate::id;
 use crate::root::Root;
 use crate::status;
@@ -27,7 +28,16 @@ pub fn run(root: &Root, args: &Rmi) -> Result<i32> {
     let store = root.store()?;
     for_each(&args.images, |name| {
         refuse_if_used(root, &store, name, args.force)?;
-        for removed in store.remove(name, args.force, &|| layers_in_use(root))? {
+        let removed = store.remove(name, args.force, &|| layers_in_use(root)).map_err(|error| {
+            match is_full(&error) {
+            true => error.context(format!(
+                "cannot remove {name}: the list of images must be written anew, and the disk is full (minidocker rm \
+                 containers first, or minidocker system reset removes everything)"
+            )),
+            false => error,
+        }
+        })?;
+        for removed in removed {
             say(removed)?;
         }
         Ok(())

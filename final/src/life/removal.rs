@@ -7,15 +7,17 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{KILL_TIMEOUT, kill, process, readable, send};
+use super::{KILL_TIMEOUT, kill, process, send};
 use crate::alive::{self, AliveLock};
 use crate::attach;
 use crate::container::Container;
 use crate::discard::empty_bin;
-use crate::monitor::connection::{Connection, Silent};
+use crate::full::is_full;
+use crate::monitor::connection::{Silent, ask};
 use crate::monitor::packet::Request;
-use crate::status::{self, Status};
+use crate::readable::readable;
 use crate::root::Root;
+use crate::status::{self, Status};
 
 /// What becomes of the volumes that were made for a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,7 @@ pub fn remove(container: &Container, force: bool, volumes: OwnVolumes) -> Result
     let looked = container.description().and_then(|description| Ok((description, status::of(container)?.0)));
     match looked {
         Err(_) if force && container.directory().exists() => overpower(container)?,
+        Err(_) if force && !container.directory().exists() => return Ok(()), // somebody else was quicker
         Err(error) => return Err(error),
         Ok((_, Status::Created | Status::Exited | Status::Lost)) => {} // nobody will ask how a lost one has ended
         Ok(_) if force => {
@@ -49,12 +52,24 @@ pub fn remove(container: &Container, force: bool, volumes: OwnVolumes) -> Result
     if !container.directory().exists() {
         return Ok(()); // made with --rm: its monitor was quicker
     }
-    let Some(_lock) = AliveLock::take(&container.directory())? else { bail!("it is just being started") };
-    container.undo_records().context("undo what was left of it")?;
+    let _lock = match AliveLock::take(&container.directory()) {
+        Err(_) if !container.directory().exists() => return Ok(()), // the same
+        lock => lock?.context("it is just being started")?,
+    };
+    // On a full disk the table of addresses can be written when the container's files are gone.
+    let undone = container.undo_records();
+    let full = undone.as_ref().is_err_and(is_full);
+    if !full {
+        undone.context("undo what was left of it")?;
+    }
     match volumes {
         OwnVolumes::Keep => container.delete(),
         OwnVolumes::Remove => container.delete_with_volumes(),
+    }?;
+    if full {
+        network::release(&container.root().bridge(), container.id()).context("give its address back")?;
     }
+    Ok(())
 }
 
 /// Kills a container whatever its monitor does; one that does not answer is killed first, so that we can do its work.
@@ -101,10 +116,8 @@ fn overpower(container: &Container) -> Result<()> {
 }
 
 fn ask_for_the_end(container: &Container) -> Result<()> {
-    let watch = Connection::with(container)?;
-    watch.request(Request::Wait)?;
-    let watch = watch.into_socket();
-    Connection::with(container)?.request(Request::Signal(Signal::SIGKILL as i32))?;
+    let watch = ask(container, Request::Wait)?;
+    ask(container, Request::Signal(Signal::SIGKILL as i32))?;
     let _ = cgroups::thaw(&container.cgroup());
     ensure!(readable(&watch, Some(KILL_TIMEOUT))?, "it was killed and does not die");
     attach::wait(&watch).map(drop)

@@ -149,6 +149,9 @@ fn monitor(container: &Container, description: &Description, wishes: Wishes, cli
             container.settle();
             let served = monitor.serve();
             // Everybody has been told; from here on nobody waits for us.
+            if !description.auto_remove {
+                container.flush();
+            }
             life::sweep_at_times(container.root());
             served
         }
@@ -183,6 +186,9 @@ fn make(container: &Container, description: &Description, wishes: Wishes) -> Res
         state.pid_started = process_started(state.pid).unwrap_or_default();
         state.started = Timestamp::now().to_string();
         state.endpoint = network.endpoint();
+        if !description.auto_remove {
+            container.reserve_the_end()?; // what is thrown away has no end to be written down
+        }
         container.write_state(&state)?;
         open = Some((listener(&directory)?, log::Log::open(&directory)?));
         // Nobody will mount the layers again: so their mounts may outlive the process, until everybody has been told. To

@@ -4,17 +4,17 @@ use std::fs;
 use std::path::Path;
 
 use predicates::prelude::*;
+use suite::container::{detached, first_process, inspect, wait_for_log};
+use suite::process::{kill9, parent};
 use suite::{Host, eventually, host};
 
-use super::{detached, inspect, wait_for_log};
 use crate::expect::{complaint, text};
-use crate::kill9::{kill9, parent_of};
 
 /// A container that runs; its id and the process in it.
-fn running(host: &Host, name: &str) -> (String, i64) {
+fn running(host: &Host, name: &str) -> (String, i32) {
     let id = detached(host, name, &[], &["payload", "wait"]);
     wait_for_log(host, name, "ready");
-    (id, inspect(host, name)["State"]["Pid"].as_i64().expect("a pid"))
+    (id, first_process(host, name))
 }
 
 /// The directories of a container's cgroup.
@@ -26,7 +26,7 @@ fn cgroups(id: &str) -> Vec<String> {
 
 /// Its process, its monitor, its cgroup and its name are gone.
 #[track_caller]
-fn is_gone(host: &Host, name: &str, id: &str, processes: &[i64]) {
+fn is_gone(host: &Host, name: &str, id: &str, processes: &[i32]) {
     for pid in processes {
         eventually("its processes end", || !Path::new(&format!("/proc/{pid}")).exists());
     }
@@ -47,7 +47,7 @@ fn what_runs_is_removed_whichever_file_is_damaged() {
         for file in ["state.json", "records.json", "container.json"] {
             for content in ["", "{ not json"] {
                 let (id, pid) = running(host, "broken");
-                let monitor = i64::from(parent_of(pid));
+                let monitor = parent(pid);
                 damage(host, &id, file, content);
                 host.minidocker(["rm", "-f", "broken"]).assert().success();
                 is_gone(host, "broken", &id, &[pid, monitor]);
@@ -61,7 +61,7 @@ fn without_a_monitor_too() {
     host(|host| {
         for file in ["state.json", "records.json", "container.json"] {
             let (id, pid) = running(host, "broken");
-            kill9(parent_of(pid));
+            kill9(parent(pid));
             damage(host, &id, file, "");
             host.minidocker(["rm", "-f", "broken"]).assert().success();
             is_gone(host, "broken", &id, &[pid]);
@@ -118,7 +118,7 @@ fn named_three_times_it_is_stopped_once() {
     host(|host| {
         for _ in 0..10 {
             let (id, pid) = running(host, "alone");
-            kill9(parent_of(pid));
+            kill9(parent(pid));
             host.minidocker(["stop", "-t", "0", "alone", &id[..12], "alone"]).assert().success().stdout("alone\n");
             assert_eq!(inspect(host, "alone")["State"]["ExitCode"], 137);
             host.minidocker(["ps", "-a"]).assert().success().stdout(predicate::str::contains("Exited (137)"));
