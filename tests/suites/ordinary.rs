@@ -1,9 +1,9 @@
 //! The engine of an ordinary user: what the kernel permits works, and what it does not says why.
 
+use suite::process::{kill9, parent};
 use suite::{Host, eventually, host};
 
 use crate::expect::{complaint, fact, refused, text};
-use crate::kill9::{kill9, parent_of};
 
 /// How many ids an ordinary user may map.
 #[derive(Clone, Copy, PartialEq)]
@@ -93,8 +93,8 @@ fn without_its_monitor_a_container_ends_at_the_first_try() {
             eventually("it is ready", || text(&user(&["logs", "alone"]).success()) == "ready");
             let facts: serde_json::Value =
                 serde_json::from_str(&text(&user(&["inspect", "alone"]).success())).expect("JSON");
-            let pid = facts[0]["State"]["Pid"].as_i64().expect("a pid");
-            kill9(parent_of(pid));
+            let pid = facts[0]["State"]["Pid"].as_i64().expect("a pid") as i32;
+            kill9(parent(pid));
             eventually("nobody watches it", || text(&user(&["ps"]).success()).contains("unmonitored"));
             user(end).success();
             eventually("it does not run", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
