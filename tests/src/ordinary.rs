@@ -27,6 +27,7 @@ const CANNOT: &[(&str, &str)] = &[
     ("ch03::mounts_inside_are_not_seen_outside", "shares the host's mounts first"),
     ("ch03::owners_can_be_shown_by_the_containers_maps", "gives files away outside"),
     ("ch03::the_mount_table_is_dockers", "the kernel shows the group of devpts as the first user namespace has it"),
+    ("ch04::overlay::a_user_namespace_is_found_in_the_proc_of_another", ROOTS_NAMESPACE),
     ("ch04::overlay::a_user_namespace_needs_no_way_through_roots_directories", ROOTS_NAMESPACE),
     ("ch04::overlay::an_ordinary_users_many_ids_become", "unpacks as root to see whose the files are"),
     ("ch04::overlay::in_roots_user_namespace_files_keep_their_owners", ROOTS_NAMESPACE),
